@@ -1,0 +1,179 @@
+"""The ``alignx`` command: one subcommand a verb. Nothing heavy is imported before the arguments are right."""
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from alignx import __version__
+from alignx.errors import AlignXError, ExitCode, SettingsError
+
+PROG = "alignx"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A verb: where its settings are declared and what runs it, both as ``module:name``."""
+
+    summary: str
+    settings: str
+    run: str
+
+
+COMMANDS: dict[tuple[str, ...], Command] = {
+    ("data", "validate"): Command(
+        "check every record against the schema",
+        "alignx.prompts.validating:ValidateSettings",
+        "alignx.prompts.validating:validate_source",
+    ),
+    ("data", "report"): Command(
+        "count what is there and what looks wrong",
+        "alignx.prompts.reporting:ReportSettings",
+        "alignx.prompts.reporting:report",
+    ),
+    ("data", "preview"): Command(
+        "show what a model will be told about a record",
+        "alignx.prompts.previewing:PreviewSettings",
+        "alignx.prompts.previewing:preview",
+    ),
+    ("data", "prepare"): Command(
+        "encode records into Parquet shards for training",
+        "alignx.prompts.preparing:PrepareSettings",
+        "alignx.prompts.preparing:prepare",
+    ),
+    ("tiny-model",): Command(
+        "make a small stand-in model",
+        "alignx.models.tiny:TinyModelSettings",
+        "alignx.models.tiny:make",
+    ),
+    ("train",): Command(
+        "train ICA or PBA by DPO (scripts/train_*.sh launch it)",
+        "alignx.training.settings:TrainSettings",
+        "alignx.training.run:train",
+    ),
+    ("score",): Command(
+        "log-probabilities of both responses (eval/loss_*.py)",
+        "alignx.evaluation.settings:ScoreSettings",
+        "alignx.evaluation.scores:score",
+    ),
+    ("accuracy",): Command(
+        "alignment accuracy from two scores files (eval/acc.py)",
+        "alignx.evaluation.settings:AccuracySettings",
+        "alignx.evaluation.accuracy:accuracy",
+    ),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line; exits with a documented code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments in ([], ["-h"], ["--help"]):
+        print(_help())
+        return
+    if arguments == ["--version"]:
+        print(f"{PROG} {__version__}")
+        return
+    if arguments[0] == "data" and arguments[1:] in ([], ["-h"], ["--help"]):
+        print(_help("data"))
+        return
+    words = next((w for w in COMMANDS if tuple(arguments[: len(w)]) == w), None)
+    if words is None:
+        known = ", ".join(" ".join(w) for w in COMMANDS)
+        _leave(SettingsError(f"unknown command {' '.join(arguments[:2])!r}; known: {known}"), PROG)
+    run(COMMANDS[words], arguments[len(words) :], f"{PROG} {' '.join(words)}")
+
+
+def run(command: Command, argv: Sequence[str], prog: str, **fixed: Any) -> None:
+    """Parse a command's settings and run it.
+
+    Args:
+        command: Which.
+        argv: Its flags.
+        prog: How to call it in messages.
+        fixed: Settings that the caller has decided, such as a published command's method.
+    """
+    try:
+        from alignx.settings import parse, validate
+
+        model = _load(command.settings)
+        settings = parse(model, argv, prog)
+        if fixed:
+            _refuse_contradiction(settings, fixed)
+            settings = validate(model, {**settings.model_dump(exclude_unset=True), **fixed})
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+        result = _load(command.run)(settings)
+        if isinstance(result, str):
+            print(result)
+    except AlignXError as error:
+        _leave(error, prog)
+    except KeyboardInterrupt:
+        print(f"{prog}: interrupted; run the same command again to continue", file=sys.stderr)
+        sys.exit(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(128 + signal.SIGPIPE)
+
+
+def score(method: str | None, argv: Sequence[str] | None = None) -> None:
+    """``eval/loss_ica.py`` and its siblings: scoring with the method fixed, or left to the flags."""
+    fixed = {} if method is None else {"method": method}
+    run(COMMANDS[("score",)], sys.argv[1:] if argv is None else argv, _script_name(), **fixed)
+
+
+def accuracy(argv: Sequence[str] | None = None) -> None:
+    """``eval/acc.py``."""
+    run(COMMANDS[("accuracy",)], sys.argv[1:] if argv is None else argv, _script_name())
+
+
+def _refuse_contradiction(settings: Any, fixed: dict[str, Any]) -> None:
+    for name, value in fixed.items():
+        given = getattr(settings, name)
+        if name in settings.model_fields_set and given != value:
+            raise SettingsError(f"--{name}: got {str(given)!r}, but this script is for {value!r}")
+        if name == "method" and getattr(settings, "like", None) is not None:
+            raise SettingsError("--like brings its own method; use eval/loss_few_shot.py --like")
+
+
+def _script_name() -> str:
+    return Path(sys.argv[0]).name
+
+
+def _load(path: str) -> Any:
+    module, name = path.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _leave(error: AlignXError, prog: str) -> NoReturn:
+    print(f"{prog}: error: {error}", file=sys.stderr)
+    if exit_file := os.environ.get("ALIGNX_EXIT_FILE"):  # scripts/launch.sh: launchers turn every code into 1
+        Path(exit_file).write_text(str(int(error.exit_code)))
+    sys.exit(int(error.exit_code))
+
+
+def _help(group: str = "") -> str:
+    rows = [(" ".join(words), command.summary) for words, command in COMMANDS.items() if not group or words[0] == group]
+    width = max(len(name) for name, _ in rows)
+    lines = [
+        f"usage: {PROG} COMMAND [flags]      {PROG} COMMAND --help explains every flag",
+        "",
+        "Align a language model with the person in front of it (AlignX, arXiv:2503.15463).",
+        "",
+        *(f"  {name:<{width}}  {summary}" for name, summary in rows),
+    ]
+    if not group:
+        lines += [
+            "",
+            "A first round on the shipped sample, on any machine:",
+            f"  {PROG} tiny-model --output out/tiny",
+            "  bash scripts/train_ica.sh --model out/tiny --data data/sample/train.jsonl --output out/ica --global-batch 16",
+            "  python eval/loss_ica.py --model out/ica --data data/sample/test.jsonl --output out/ica.jsonl",
+            "  python eval/loss_few_shot.py --like out/ica.jsonl --model out/tiny --data data/sample/test.jsonl --output out/base.jsonl",
+            "  python eval/acc.py --policy out/ica.jsonl --reference out/base.jsonl",
+            "",
+            "exit codes: 0 ok, 2 settings, 3 data, 4 model, 5 API, 6 partial, 85 preempted, 130 interrupted",
+        ]
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""From checkpoints and prompts to numbers with intervals."""

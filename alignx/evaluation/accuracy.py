@@ -1,0 +1,176 @@
+"""Alignment accuracy: does training move the model towards what this user prefers?"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from alignx import manifest
+from alignx.errors import DataError
+from alignx.evaluation.intervals import Estimate, clustered_mean
+from alignx.evaluation.scores import Score, read_scores
+from alignx.evaluation.settings import AccuracySettings
+from alignx.manifest import Manifest
+
+SHARED = ("data.digest", "taxonomy", "condition")
+"""What policy and reference must have in common to be compared."""
+NOISE = 1e-3
+"""Margins below this many nats are within what batching can change in float32."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """What was counted."""
+
+    n: int
+    targets: int
+    correct: int
+    ties: int
+    within_noise: int
+    """Items, ties among them, whose margin is below :data:`NOISE` nats."""
+    accuracy: Estimate
+    raw: Estimate
+    """Share of items where the policy alone finds the preferred response likelier."""
+    mean_margin: float
+    """Mean of β·(chosen − reference's) − β·(rejected − reference's)."""
+    prompts_differ: int
+    """Items whose history was trimmed differently for the two models."""
+    notes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            **self.__dict__,
+            "accuracy": self.accuracy.as_dict(),
+            "raw": self.raw.as_dict(),
+            "notes": list(self.notes),
+        }
+
+
+def accuracy(settings: AccuracySettings) -> Accuracy:
+    """Compare the scores of a policy and a reference; print, and write where asked.
+
+    Raises:
+        DataError: A file is unfinished or broken, the two are about different data or conditions, or an id is missing in one.
+    """
+    policy, of_policy = read_scores(settings.policy)
+    reference, of_reference = read_scores(settings.reference)
+    _refuse_unlike(settings, of_policy, of_reference)
+    found = compare(policy, reference, settings.beta, _notes(of_policy, of_reference))
+    print(describe(found))
+    if settings.output is not None:
+        _write(settings, found, of_policy, of_reference)
+        print(f"written to {settings.output}")
+    return found
+
+
+def compare(
+    policy: dict[str, Score], reference: dict[str, Score], beta: float = 0.1, notes: tuple[str, ...] = ()
+) -> Accuracy:
+    """Alignment accuracy from scores, joined by id.
+
+    An item is correct when β·(log π(y_w) − log π_ref(y_w)) > β·(log π(y_l) − log π_ref(y_l)), strictly (spec §4).
+
+    Raises:
+        DataError: An id is in one and not in the other.
+    """
+    _refuse_unmatched(policy, reference)
+    items = [(one, reference[one.id]) for one in policy.values()]
+    margins = [beta * ((p.chosen - r.chosen) - (p.rejected - r.rejected)) for p, r in items]
+    clusters = [p.cluster for p, _ in items]
+    trims = [(p.trimmed_items, p.trimmed_demographics) != (r.trimmed_items, r.trimmed_demographics) for p, r in items]
+    ties = sum(margin == 0 for margin in margins)
+    if ties == len(margins):
+        notes = (*notes, "every item is a tie: the policy scores exactly as the reference does")
+    return Accuracy(
+        n=len(items),
+        targets=len({p.target for p, _ in items}),
+        correct=sum(margin > 0 for margin in margins),
+        ties=ties,
+        within_noise=sum(abs(margin) < beta * NOISE for margin in margins),
+        accuracy=clustered_mean([float(margin > 0) for margin in margins], clusters),
+        raw=clustered_mean([float(p.chosen > p.rejected) for p, _ in items], clusters),
+        mean_margin=sum(margins) / len(margins),
+        prompts_differ=sum(trims),
+        notes=notes,
+    )
+
+
+def describe(found: Accuracy) -> str:
+    """The result in a few lines."""
+    lines = [
+        f"alignment accuracy {found.accuracy}",
+        f"  correct {found.correct}, ties {found.ties}, wrong {found.n - found.correct - found.ties} of n = {found.n} items with "
+        f"{found.targets} distinct targets",
+        f"  policy alone, without the reference: {found.raw}",
+        f"  mean margin {found.mean_margin:+.4f}; {found.within_noise} margins are below {NOISE} nats",
+    ]
+    if found.prompts_differ:
+        lines.append(
+            f"  {found.prompts_differ} prompts were trimmed differently for policy and reference (their tokenizers differ)"
+        )
+    return "\n".join([*lines, *(f"  note: {note}" for note in found.notes)])
+
+
+def _refuse_unlike(settings: AccuracySettings, policy: Manifest, reference: Manifest) -> None:
+    differences = policy.differences(reference, SHARED)
+    if differences:
+        raise DataError(
+            f"{settings.policy} and {settings.reference} differ in {'; '.join(differences)}; score the reference again with "
+            f"--like {settings.policy}"
+        )
+
+
+def _refuse_unmatched(policy: dict[str, Score], reference: dict[str, Score]) -> None:
+    for missing, side in (
+        (policy.keys() - reference.keys(), "reference"),
+        (reference.keys() - policy.keys(), "policy"),
+    ):
+        if missing:
+            raise DataError(
+                f"{len(missing)} ids are missing from the {side}'s scores, the first is {min(missing)!r}; expected the same ids in both"
+            )
+
+
+def _notes(policy: Manifest, reference: Manifest) -> tuple[str, ...]:
+    notes = []
+    if policy.model and reference.model and policy.model.digest == reference.model.digest:
+        notes.append("policy and reference are the same weights, so the accuracy says nothing")
+    condition = policy.condition or {}
+    if condition.get("profile") == "golden":
+        notes.append("the profile is the target's own direction: an oracle, an upper bound")
+    if condition.get("persona") != "own":
+        notes.append(f"the persona told is {condition.get('persona')!r}, not the user's own")
+    if "bfloat16" in {m.model.dtype for m in (policy, reference) if m.model}:
+        notes.append("computed in bfloat16: batching can change single decisions")
+    return tuple(notes)
+
+
+def _write(settings: AccuracySettings, found: Accuracy, policy: Manifest, reference: Manifest) -> None:
+    assert settings.output is not None
+    text = json.dumps(
+        {
+            **found.as_dict(),
+            "beta": settings.beta,
+            "policy": {"scores": str(settings.policy), "model": policy.model and policy.model.model_dump(mode="json")},
+            "reference": {
+                "scores": str(settings.reference),
+                "model": reference.model and reference.model.model_dump(mode="json"),
+            },
+        },
+        indent=2,
+        ensure_ascii=False,
+    )
+    manifest.write_text(settings.output, text + "\n")
+    manifest.write(
+        settings.output,
+        Manifest(
+            kind="accuracy",
+            data=policy.data,
+            taxonomy=policy.taxonomy,
+            model=policy.model,
+            condition=policy.condition,
+            settings=settings.model_dump(mode="json"),
+            versions=manifest.versions("scipy"),
+            files={settings.output.name: manifest.file_digest(settings.output)},
+        ),
+    )

@@ -1,0 +1,275 @@
+"""Scoring a source of records to a JSON Lines file: shared among processes, resumable, committed by its manifest."""
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from alignx import manifest
+from alignx.errors import DataError, SettingsError
+from alignx.evaluation.settings import ScoreSettings
+from alignx.manifest import Manifest, ModelIdentity
+from alignx.models.loading import ModelFiles, choose_dtype, find_model, load_model
+from alignx.prompts import Condition, EncodedPair, Encoder, PairEncoder, choose_condition, load_tokenizer
+from alignx.prompts.pairs import describe_counts, read_all
+from alignx.records import Records
+
+IDENTITY = ("kind", "data.digest", "taxonomy", "condition", "model.digest", "model.tokenizer", "model.dtype")
+"""What two runs must share for one to continue the other."""
+
+
+class Score(BaseModel):
+    """One line of a scores file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    chosen: float
+    """Log-probability of the preferred response given the prompt, summed over its tokens, in nats."""
+    rejected: float
+    prompt_tokens: int
+    chosen_tokens: int
+    rejected_tokens: int
+    cluster: str
+    """User where known, else distinct target."""
+    target: str
+    trimmed_items: int
+    trimmed_demographics: bool
+    history_items: int
+    profile: str
+
+
+def score(settings: ScoreSettings) -> Path:
+    """Score every record; returns the file.
+
+    Raises:
+        DataError: Records are invalid, or ``output`` holds scores of something else.
+        ModelError: The model or its tokenizer cannot do this.
+        SettingsError: The condition contradicts ``like`` or lacks a method.
+    """
+    return _Run(settings).run()
+
+
+class _Run:
+    """One process's part of a scoring run."""
+
+    def __init__(self, settings: ScoreSettings) -> None:
+        from accelerate import PartialState
+
+        self.settings = settings
+        self.state = PartialState()
+        self.output = settings.output
+        self.drafts = self.output.with_name(self.output.name + ".partial")
+
+    def run(self) -> Path:
+        settings = self.settings
+        files = find_model(settings.model, settings.revision)
+        condition = self._condition(files)
+        records = settings.records()
+        identity = files.identity(choose_dtype(settings.dtype))
+        if self._finished(records, condition, identity):
+            return self.output
+        tokenizer = load_tokenizer(str(files.folder), trust_remote_code=settings.trust_remote_code)
+        encoder = PairEncoder(records, condition, Encoder(tokenizer, condition))
+        pairs = read_all(encoder)
+        for line in [*records.notes(), *describe_counts(encoder.counts)]:
+            self._say(line)
+        draft = self._manifest(records, condition, identity, dict(encoder.counts))
+        done = self._open_drafts(draft)
+        todo = sorted((pair for pair in pairs if pair.id not in done), key=lambda pair: -pair.length)
+        self.state.wait_for_everyone()  # nobody writes before everybody has read what is done
+        share = todo[self.state.process_index :: self.state.num_processes]
+        if todo:
+            self._score(share, files, tokenizer)
+        self.state.wait_for_everyone()
+        if self.state.is_main_process:
+            world = self.state.num_processes
+            shares = [len(todo[rank::world]) for rank in range(world)]
+            self._commit(pairs, draft.model_copy(update={"counts": {**draft.counts, "shares": shares}}))
+        self.state.wait_for_everyone()
+        return self.output
+
+    def _say(self, text: str) -> None:
+        if self.state.is_main_process:
+            print(text, file=sys.stderr, flush=True)
+
+    def _condition(self, files: ModelFiles) -> Condition:
+        settings = self.settings
+        wanted = settings.wanted()
+        if settings.like is not None:
+            return self._condition_like(settings.like, wanted)
+        if "method" not in wanted:
+            raise SettingsError("--method is required without --like: ica or pba")
+        # the published names are recognised by the name the user gave, our checkpoints by the manifest in their folder
+        chosen = choose_condition(
+            str(files.folder) if Path(files.name).is_dir() else files.name, wanted, settings.revision
+        )
+        for warning in chosen.warnings:
+            self._say(f"warning: {warning}")
+        why = "set by --preset" if settings.preset else chosen.reason
+        self._say(f"{chosen.condition.method.upper()} in preset {chosen.condition.preset} ({why})")
+        return chosen.condition
+
+    def _condition_like(self, like: Path, wanted: dict[str, Any]) -> Condition:
+        if wanted:
+            names = ", ".join("--" + name.replace("_", "-") for name in wanted)
+            raise SettingsError(f"--like copies the whole condition of {like}, so it cannot be joined with {names}")
+        found = manifest.read(like)
+        if found.condition is None:
+            raise DataError(f"{like}: its manifest says no condition; expected the scores of a policy")
+        condition = Condition.model_validate(found.condition)
+        self._say(f"{condition.method.upper()} in preset {condition.preset} (as {like} was scored)")
+        return condition
+
+    def _finished(self, records: Records, condition: Condition, identity: ModelIdentity) -> bool:
+        """Whether the output is already complete and is about the same thing.
+
+        Raises:
+            DataError: It is complete and about something else.
+        """
+        found = manifest.read_if_present(self.output)
+        if found is None or not self.output.is_file():
+            return False
+        for _ in records:
+            pass
+        self._refuse_other(found, self._manifest(records, condition, identity, {}), self.output)
+        self._say(f"{self.output}: complete already, {found.counts.get('scored')} records; nothing to do")
+        return True
+
+    def _manifest(
+        self, records: Records, condition: Condition, identity: ModelIdentity, counts: dict[str, Any]
+    ) -> Manifest:
+        return Manifest(
+            kind="scores",
+            data=records.identity,
+            taxonomy=records.taxonomy.digest,
+            model=identity,
+            condition=condition.model_dump(mode="json"),
+            settings=self.settings.model_dump(mode="json"),
+            versions=manifest.versions("torch", "transformers", "tokenizers"),
+            counts=counts,
+        )
+
+    def _refuse_other(self, found: Manifest, wanted: Manifest, where: Path) -> None:
+        differences = found.differences(wanted, IDENTITY)
+        if differences:
+            raise DataError(
+                f"{where}: holds scores of something else, which differs in {'; '.join(differences)}; choose another --output, or delete it"
+            )
+
+    def _open_drafts(self, wanted: Manifest) -> set[str]:
+        """Make or check the folder of unfinished scores.
+
+        Returns:
+            Ids that are scored already.
+        """
+        if self.state.is_main_process:
+            if not self.drafts.is_dir():
+                self.drafts.mkdir(parents=True)
+                manifest.write(self.drafts, wanted)
+        self.state.wait_for_everyone()
+        self._refuse_other(manifest.read(self.drafts), wanted, self.drafts)
+        done = {line["id"] for line in self._drafted()}
+        if done:
+            self._say(f"{self.output}: continuing, {len(done)} records are scored already")
+        return done
+
+    def _drafted(self) -> Iterator[dict[str, Any]]:
+        """Lines written so far; a last line that a kill cut off is left out and scored again."""
+        for path in sorted(self.drafts.glob("part-*.jsonl")):
+            for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+                if line.endswith("\n"):
+                    yield json.loads(line)
+
+    def _score(self, share: Sequence[EncodedPair], files: ModelFiles, tokenizer: Any) -> None:
+        from tqdm import tqdm
+
+        from alignx.models.logps import PairScorer
+
+        settings = self.settings
+        model = load_model(files, choose_dtype(settings.dtype), settings.attention, settings.trust_remote_code)
+        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+        scorer = PairScorer(model, pad, self.state.device)
+        name = (
+            f"part-{self.state.process_index}-{len(list(self.drafts.glob(f'part-{self.state.process_index}-*')))}.jsonl"
+        )
+        bar = tqdm(
+            total=len(share), desc="scoring", unit=" pairs", disable=None if self.state.is_main_process else True
+        )
+        with bar, (self.drafts / name).open("w", encoding="utf-8") as stream:
+            for start in range(0, len(share), settings.batch_size):
+                batch = share[start : start + settings.batch_size]
+                for pair, (chosen, rejected) in zip(batch, scorer.score(batch), strict=True):
+                    stream.write(_line(pair, chosen, rejected) + "\n")
+                stream.flush()
+                bar.update(len(batch))
+
+    def _commit(self, pairs: Sequence[EncodedPair], draft: Manifest) -> None:
+        """Write the scores in the order of the records, then the manifest."""
+        lines = {line["id"]: line for line in self._drafted()}
+        missing = [pair.id for pair in pairs if pair.id not in lines]
+        if missing:
+            raise DataError(
+                f"{self.drafts}: {len(missing)} records have no score, the first is {missing[0]}; run the command again"
+            )
+        manifest.write_text(self.output, "".join(manifest_line(lines[pair.id]) for pair in pairs))
+        counts = {**draft.counts, "scored": len(pairs)}
+        files = {self.output.name: manifest.file_digest(self.output)}
+        manifest.write(self.output, draft.model_copy(update={"counts": counts, "files": files}))
+        shutil.rmtree(self.drafts)
+        self._say(f"{self.output}: {len(pairs)} records scored")
+
+
+def manifest_line(line: dict[str, Any]) -> str:
+    """A score as it stands in the file."""
+    return json.dumps(line, ensure_ascii=False) + "\n"
+
+
+def _line(pair: EncodedPair, chosen: float, rejected: float) -> str:
+    return Score(
+        id=pair.id,
+        chosen=chosen,
+        rejected=rejected,
+        prompt_tokens=len(pair.prompt_ids),
+        chosen_tokens=len(pair.chosen_ids),
+        rejected_tokens=len(pair.rejected_ids),
+        cluster=pair.cluster,
+        target=pair.target,
+        trimmed_items=pair.trimmed_items,
+        trimmed_demographics=pair.trimmed_demographics,
+        history_items=pair.history_items,
+        profile=pair.profile,
+    ).model_dump_json()
+
+
+def read_scores(path: Path) -> tuple[dict[str, Score], Manifest]:
+    """The scores of a finished file by id, with its manifest.
+
+    Raises:
+        DataError: The file is missing, unfinished, changed since, or holds an id twice or a line that is no score.
+    """
+    if not path.is_file():
+        partial = path.with_name(path.name + ".partial")
+        hint = "; its run was interrupted: run the same command again to finish it" if partial.is_dir() else ""
+        raise DataError(f"{path}: no such file{hint}")
+    found = manifest.read(path)
+    if found.kind != "scores":
+        raise DataError(f"{path}: its manifest says {found.kind!r}, expected 'scores'")
+    scores: dict[str, Score] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            one = Score.model_validate_json(line)
+        except ValidationError as error:
+            raise DataError(f"{path}:{number}: no score line ({error.errors()[0]['msg']})") from error
+        if one.id in scores:
+            raise DataError(f"{path}:{number}: id {one.id!r} is there twice, expected each once")
+        scores[one.id] = one
+    if len(scores) != found.counts.get("scored"):
+        raise DataError(
+            f"{path}: has {len(scores)} scores, its manifest says {found.counts.get('scored')}; lines were lost or added, score again"
+        )
+    return scores, found

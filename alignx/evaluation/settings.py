@@ -1,0 +1,40 @@
+"""Settings of the evaluation commands. Importing this loads no torch."""
+
+from pathlib import Path
+
+from alignx.models.loading import Attention, DType
+from alignx.prompts.settings import ConditionSettings, SourceSettings
+from alignx.settings import Settings, required, setting
+
+
+class ScoreSettings(ConditionSettings, SourceSettings):
+    """Log-probabilities of both responses of every record under one model, one JSON line a record.
+
+    A run that was interrupted continues where it stopped; a finished one does no work. Under torchrun or accelerate launch
+    the processes share the records.
+    """
+
+    model: str = required("Model folder or hub id.")
+    output: Path = required("JSON Lines file to write.")
+    like: Path | None = setting(
+        None, "Scores whose whole condition to copy, so that this model reads the same prompts."
+    )
+    batch_size: int = setting(4, "Pairs scored together; changes speed, not results.", gt=0)
+    dtype: DType = setting("auto", "auto is bfloat16 on a GPU that has it, else float32.")
+    attention: Attention = setting("auto", "Attention implementation of transformers.")
+    revision: str | None = setting(None, "Of a hub id.")
+    trust_remote_code: bool = setting(False, "Run code that comes with the model.")
+
+
+class AccuracySettings(Settings):
+    """Alignment accuracy of a policy against a reference, from their scores.
+
+    python eval/acc.py --policy out/ica.jsonl --reference out/base.jsonl
+    """
+
+    policy: Path = required("Scores of the trained model.")
+    reference: Path = required("Scores of the model it was trained from, under the same condition.")
+    output: Path | None = setting(None, "JSON file to write, beside what is printed.")
+    beta: float = setting(
+        0.1, "Strength of the pull in DPO; scales the margins, never the accuracy.", gt=0, source="paper C.2"
+    )

@@ -1,0 +1,86 @@
+"""Which condition a model is asked under: what its checkpoint says, unless told otherwise."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alignx import manifest
+from alignx.manifest import Manifest
+from alignx.prompts.condition import Condition
+
+PUBLISHED = tuple(f"JinaLeejnl/AlignXpert-{method}-{size}" for method in ("ICA", "PBA") for size in ("Subset", "Full"))
+"""The authors' checkpoints, trained and evaluated on the bytes of the released code."""
+
+
+@dataclass(frozen=True)
+class ChosenCondition:
+    """A condition, why it is this one, and what in it contradicts the checkpoint."""
+
+    condition: Condition
+    reason: str
+    warnings: tuple[str, ...] = ()
+
+
+def choose_condition(model: str, wanted: Mapping[str, Any], revision: str | None = None) -> ChosenCondition:
+    """The condition for a model.
+
+    Args:
+        model: Folder or hub id.
+        wanted: What the user set, by the names of :class:`Condition`; at least ``method``.
+        revision: Of the hub id.
+
+    Returns:
+        The preset and thresholds of the checkpoint's own manifest; for the authors' four names ``released-eval``; for
+        anything else ``paper``; each overridden by ``wanted``.
+
+    Raises:
+        DataError: The checkpoint's manifest is unreadable.
+    """
+    said, reason = _said_by(model, revision)
+    merged = {**{name: value for name, value in said.items() if name != "method"}, **wanted}
+    if "preset" in wanted and wanted["preset"] != said.get("preset"):
+        for name in ("positive", "negative"):  # the thresholds go with the preset unless they were set too
+            merged = {k: v for k, v in merged.items() if k != name or name in wanted}
+    warnings = tuple(
+        f"--{name} {_value(wanted[name])} contradicts the checkpoint, which was made with {said[name]}"
+        for name in ("method", "preset", "positive", "negative")
+        if name in wanted and name in said and _value(wanted[name]) != said[name]
+    )
+    return ChosenCondition(Condition.model_validate(merged).resolved(), reason, warnings)
+
+
+def _value(value: Any) -> Any:
+    return getattr(value, "value", value)
+
+
+def _said_by(model: str, revision: str | None) -> tuple[dict[str, Any], str]:
+    found = checkpoint_manifest(model, revision)
+    if found is not None and found.kind == "checkpoint" and found.condition:
+        keys = ("method", "preset", "positive", "negative", "date")
+        return {key: found.condition[key] for key in keys if found.condition.get(key)}, "as its checkpoint records"
+    if model.rstrip("/") in PUBLISHED:
+        method = "ica" if "-ICA-" in model else "pba"
+        return {"method": method, "preset": "released-eval"}, "one of the authors' published checkpoints"
+    return {}, "the default: the model records no preset"
+
+
+def checkpoint_manifest(model: str, revision: str | None = None) -> Manifest | None:
+    """The manifest beside a model's weights; None where it has none (or is on the hub and cannot be reached).
+
+    Raises:
+        DataError: There is one and it cannot be read.
+    """
+    folder = Path(model)
+    if folder.is_dir():
+        return manifest.read_if_present(folder)
+    if model.rstrip("/") in PUBLISHED or folder.exists():
+        return None
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return manifest.load(Path(hf_hub_download(model, manifest.FOLDER_MANIFEST, revision=revision)))
+    except OSError:  # absent on the hub, or no network: loading the weights will say so if that matters
+        return None
+    except ValueError:  # not a hub id either: loading the model says so
+        return None

@@ -1,0 +1,85 @@
+"""What a model is told: one type, used by training, scoring, generation and judging, and kept in every manifest."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from alignx.prompts.presets import load_preset
+from alignx.records import Thresholds
+
+MAX_LENGTH = 8192
+
+
+class Method(StrEnum):
+    """How the persona reaches the model."""
+
+    ICA = "ica"
+    """In-context alignment: the persona itself is in the prompt."""
+    PBA = "pba"
+    """Preference-bridged alignment: the persona's preference direction, in words, is in the prompt."""
+
+
+class ProfileSource(StrEnum):
+    """Where PBA's profile comes from."""
+
+    AUTO = "auto"
+    """The ready one where the record has it, else the history's."""
+    READY = "ready"
+    """The record's own ``profile`` text."""
+    HISTORY = "history"
+    """Aggregated from the directions of the history items that are used."""
+    GOLDEN = "golden"
+    """The target pair's own direction: an oracle, an upper bound."""
+
+
+class PersonaSource(StrEnum):
+    """Whose persona the model is told."""
+
+    OWN = "own"
+    NONE = "none"
+    OTHER = "other"
+    """Another user's: the control that shows how much is personalisation."""
+    REVERSED = "reversed"
+    """The own one turned round: chosen and rejected swapped in the history, directions and profile flipped."""
+
+
+PresetName = Literal["paper", "released-train", "released-eval"]
+History = Annotated[int, Field(ge=0)] | Literal["all", "sampled"]
+
+
+class Condition(BaseModel):
+    """What a model is told about the user, and in which format."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: Method
+    preset: PresetName = "paper"
+    profile: ProfileSource = ProfileSource.AUTO
+    persona: PersonaSource = PersonaSource.OWN
+    history: History = "all"
+    """Items of each list: all; the last N; or drawn as in training (0 to 4 of each, by the seed and the record's id)."""
+    seed: int = 42
+    """Of the draw of history items, and of whose persona ``other`` is."""
+    positive: str = ""
+    """Mean direction from which on a history counts as positive; empty: the preset's."""
+    negative: str = ""
+    max_length: Annotated[int, Field(gt=0)] = MAX_LENGTH
+    """Prompt and longer response together, in tokens; older history goes first when it is too long."""
+    date: str = "26 Jul 2024"
+    """Written where a chat template wants today's date, so that a prompt is the same tomorrow."""
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Where the mean direction of a history counts as a pole."""
+        rules = load_preset(self.preset).persona
+        return Thresholds(self.positive or rules.positive, self.negative or rules.negative)
+
+    def resolved(self) -> "Condition":
+        """The same, with the preset's thresholds written out, so that a manifest says them.
+
+        Raises:
+            SettingsError: The thresholds are impossible.
+        """
+        thresholds = self.thresholds
+        return self.model_copy(update={"positive": thresholds.positive, "negative": thresholds.negative})

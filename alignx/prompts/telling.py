@@ -1,0 +1,178 @@
+"""Which part of a persona the model is told: whose, which history items, which profile."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from alignx.errors import DataError
+from alignx.manifest import digest
+from alignx.prompts.condition import Condition, Method, PersonaSource, ProfileSource
+from alignx.prompts.presets import load_preset
+from alignx.records import Choice, Comment, Persona, Record, Taxonomy, aggregate, reverse, verbalise
+
+MOST_SAMPLED = 4
+"""Training draws from none to this many of each kind of history item (paper §5)."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a model is told of a user, before it becomes text."""
+
+    comments: tuple[Comment, ...] = ()
+    choices: tuple[Choice, ...] = ()
+    demographics: str = ""
+    profile: str = ""
+    """The preference direction in words; empty where nothing is known or everything is neutral."""
+    profile_source: ProfileSource | None = None
+    """Where the profile came from; None where the method needs none or there was nothing to make it of."""
+
+    @property
+    def items(self) -> int:
+        """Number of history items."""
+        return len(self.comments) + len(self.choices)
+
+
+def tell(record: Record, condition: Condition, taxonomy: Taxonomy, donors: Mapping[str, Record] | None = None) -> Told:
+    """What the model is told about the user of one record.
+
+    Depends on this record, the condition and the taxonomy alone; with persona ``other`` also on the donor.
+
+    Args:
+        record: Whose choice is to be predicted.
+        condition: Method, preset, profile, persona, history and seed.
+        taxonomy: The preference dimensions.
+        donors: For persona ``other``: the record whose persona each record borrows, by id (:func:`choose_donors`).
+
+    Raises:
+        DataError: PBA has no profile to tell: the ready one is missing, history items carry no direction, or the target
+            has none for ``golden``; or a ready profile cannot be reversed.
+    """
+    match condition.persona:
+        case PersonaSource.NONE:
+            return Told()
+        case PersonaSource.OTHER:
+            if donors is None or record.id not in donors:
+                raise DataError(f"record {record.id}: no donor for persona 'other'; choose them from all records first")
+            teller = donors[record.id]
+        case PersonaSource.REVERSED:
+            teller = reverse_persona(record, taxonomy)
+        case _:
+            teller = record
+    comments, choices = _history(teller.persona, record.id, condition)
+    if condition.method is Method.ICA:
+        shown = load_preset(condition.preset).persona.demographics
+        return Told(comments, choices, teller.persona.demographics if shown else "")
+    profile, source = _profile(teller, comments, choices, condition, taxonomy)
+    return Told(comments, choices, profile=profile, profile_source=source)
+
+
+def _history(persona: Persona, record_id: str, condition: Condition) -> tuple[tuple[Comment, ...], tuple[Choice, ...]]:
+    """The history items of a persona that the condition selects; oldest first, as in the record."""
+    comments, choices, wanted = persona.comments, persona.choices, condition.history
+    if wanted == "all":
+        return comments, choices
+    if wanted == "sampled":
+        return _sample(comments, choices, record_id, condition)
+    return comments[len(comments) - wanted :] if wanted < len(comments) else comments, (
+        choices[len(choices) - wanted :] if wanted < len(choices) else choices
+    )
+
+
+def _sample(
+    comments: Sequence[Comment], choices: Sequence[Choice], record_id: str, condition: Condition
+) -> tuple[tuple[Comment, ...], tuple[Choice, ...]]:
+    """Training's draw: 0 to 4 items of each kind, or as many as there are up to 4 when both draws are empty."""
+    rng = random.Random(f"{condition.seed}:{record_id}")
+    n_comments = min(rng.randint(0, MOST_SAMPLED), len(comments))
+    n_choices = min(rng.randint(0, MOST_SAMPLED), len(choices))
+    if n_comments == n_choices == 0:
+        n_comments, n_choices = min(MOST_SAMPLED, len(comments)), min(MOST_SAMPLED, len(choices))
+    drawn_comments = rng.sample(range(len(comments)), n_comments)
+    drawn_choices = rng.sample(range(len(choices)), n_choices)
+    if not load_preset(condition.preset).persona.shuffle:
+        drawn_comments.sort()
+        drawn_choices.sort()
+    return tuple(comments[i] for i in drawn_comments), tuple(choices[i] for i in drawn_choices)
+
+
+def _profile(
+    teller: Record, comments: Sequence[Comment], choices: Sequence[Choice], condition: Condition, taxonomy: Taxonomy
+) -> tuple[str, ProfileSource | None]:
+    ready = teller.persona.profile
+    wanted = condition.profile
+    if wanted is ProfileSource.AUTO:
+        wanted = ProfileSource.HISTORY if ready is None else ProfileSource.READY
+    if wanted is ProfileSource.READY:
+        if ready is None:
+            raise DataError(
+                f"record {teller.id}: has no 'profile'; --profile history makes one from the items' directions"
+            )
+        return ready, wanted
+    if wanted is ProfileSource.GOLDEN:
+        if teller.direction is None:
+            raise DataError(
+                f"record {teller.id}: has no 'Preference Direction' of its own, which --profile golden puts into words"
+            )
+        return verbalise(teller.direction, taxonomy), wanted
+    items: list[Comment | Choice] = [*comments, *choices]
+    directions = [item.direction for item in items if item.direction is not None]
+    if items and not directions:
+        raise DataError(
+            f"record {teller.id}: no 'profile', and none of its {len(items)} history items has a 'Preference Direction', so PBA "
+            "has no preference direction to put into words; annotate the items, or use --method ica"
+        )
+    if not directions:
+        return "", None
+    return verbalise(aggregate(directions, condition.thresholds), taxonomy), wanted
+
+
+def reverse_persona(record: Record, taxonomy: Taxonomy) -> Record:
+    """The same record with its persona turned round; its own target stays.
+
+    Choices are swapped, every direction is flipped, a ready profile is said with the opposite poles. What is free text
+    (comments, demographics) cannot be reversed and stays; only the directions of comments are.
+
+    Raises:
+        DataError: The ready profile is not in the taxonomy's phrases.
+    """
+    persona = record.persona
+    try:
+        profile = (
+            None if persona.profile is None else verbalise(reverse(taxonomy.read_profile(persona.profile)), taxonomy)
+        )
+    except DataError as error:
+        raise DataError(f"record {record.id}: cannot reverse its ready profile: {error}") from None
+    return replace(
+        record,
+        direction=record.direction and reverse(record.direction),
+        persona=replace(
+            persona,
+            comments=tuple(replace(c, direction=c.direction and reverse(c.direction)) for c in persona.comments),
+            choices=tuple(
+                Choice(c.prompt, c.rejected, c.chosen, c.direction and reverse(c.direction)) for c in persona.choices
+            ),
+            profile=profile,
+        ),
+    )
+
+
+def choose_donors(records: Sequence[Record], seed: int) -> dict[str, Record]:
+    """For each record, the record of another user whose persona stands in for its own.
+
+    Records are put on a circle in an order drawn by the seed and their ids; each takes the next one that is of another
+    user, another target and another persona. The order of ``records`` does not matter.
+
+    Raises:
+        DataError: Some record has no other user to borrow from.
+    """
+    circle = sorted(records, key=lambda record: digest(seed, record.id))
+    donors = {}
+    for place, record in enumerate(circle):
+        for step in range(1, len(circle)):
+            donor = circle[(place + step) % len(circle)]
+            if donor.cluster != record.cluster and donor.target != record.target and donor.persona != record.persona:
+                donors[record.id] = donor
+                break
+        else:
+            raise DataError(f"record {record.id}: no other user in the data whose persona could stand in for its own")
+    return donors

@@ -1,0 +1,120 @@
+"""Raw rows from Parquet, JSON and JSON Lines files, a few at a time, whatever the file's size."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from alignx.errors import DataError
+
+SUFFIXES = (".parquet", ".json", ".jsonl")
+_PARQUET_ROWS = 64
+_JSON_CHUNK = 1 << 20
+
+
+class BadRow(DataError):
+    """A row that cannot be read although the rows after it can."""
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
+    """Each row of a file with where it stands (``name:line`` for JSON Lines, ``name: row N`` otherwise, from 1).
+
+    An unreadable line of JSON Lines is yielded as a :class:`BadRow`, since the lines after it can still be read.
+
+    Raises:
+        DataError: The file is missing, empty, cut, of an unknown kind, or not UTF-8.
+    """
+    if path.suffix not in SUFFIXES:
+        raise DataError(f"{path}: unknown kind of file {path.suffix!r}, expected one of {', '.join(SUFFIXES)}")
+    try:
+        if path.stat().st_size == 0:
+            raise DataError(f"{path}: the file is empty, expected records")
+        if path.suffix == ".parquet":
+            yield from _parquet(path)
+        elif path.suffix == ".jsonl":
+            yield from _json_lines(path)
+        else:
+            yield from _json(path)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 near byte {error.start}; save the file as UTF-8") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    number = 0
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"{path.name}: row {number}", row
+    except pyarrow.ArrowException as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{path}: not a whole Parquet file after row {number} ({reason}); it may be cut or still being written"
+        ) from error
+
+
+def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:
+    with path.open(encoding="utf-8-sig") as stream:
+        for number, line in enumerate(stream, start=1):
+            if not line.strip():
+                continue
+            where = f"{path.name}:{number}"
+            try:
+                yield where, json.loads(line)
+            except json.JSONDecodeError as error:
+                cut = "" if line.endswith("\n") else "; the last line has no end, so the file may be cut"
+                yield (
+                    where,
+                    BadRow(
+                        f"{where}: not valid JSON at column {error.colno} ({error.msg}), expected one object a line{cut}"
+                    ),
+                )
+
+
+def _json(path: Path) -> Iterator[tuple[str, Any]]:
+    """The objects of a JSON array (or of concatenated objects), decoded as the file is read, so that memory stays flat."""
+    decoder = json.JSONDecoder()
+    with path.open(encoding="utf-8-sig") as stream:
+        text, position, number, array, ended = "", 0, 0, False, False
+        while True:
+            position = _skip(text, position, " \t\r\n")
+            if position == len(text):
+                text, position = stream.read(_JSON_CHUNK), 0
+                if not text:
+                    break
+                continue
+            if ended:
+                raise DataError(f"{path}: text after the end of the array: {text[position : position + 20]!r}")
+            if text[position] == "[" and number == 0 and not array:
+                array, position = True, position + 1
+            elif array and text[position] == "]":
+                ended, position = True, position + 1
+            elif array and text[position] == "," and number:
+                position += 1
+            else:
+                try:
+                    row, position = decoder.raw_decode(text, position)
+                except json.JSONDecodeError as error:
+                    more = stream.read(max(_JSON_CHUNK, len(text)))
+                    if not more:
+                        raise DataError(
+                            f"{path}: not valid JSON in row {number + 1} ({error.msg}), expected an array of objects; the file may be cut"
+                        ) from error
+                    text, position = text[position:] + more, 0
+                    continue
+                number += 1
+                yield f"{path.name}: row {number}", row
+        if array and not ended:
+            raise DataError(f"{path}: the array has no end after row {number}, expected ']'; the file may be cut")
+
+
+def _skip(text: str, position: int, characters: str) -> int:
+    while position < len(text) and text[position] in characters:
+        position += 1
+    return position

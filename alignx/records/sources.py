@@ -1,0 +1,190 @@
+"""Records from where they are: a hub id, a folder of Parquet, or a Parquet, JSON or JSON Lines file."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from alignx.errors import DataError
+from alignx.manifest import DataIdentity, RunningDigest
+from alignx.records.files import SUFFIXES, BadRow, read_rows
+from alignx.records.parsing import KNOWN_UNUSED_FIELDS, RecordParser
+from alignx.records.record import Record
+from alignx.records.taxonomy import Taxonomy, load_taxonomy
+
+_HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w.-]+))?(?:/(?P<file>[^@]+\.(?:parquet|jsonl?)))?")
+_SPLIT = re.compile(r"(?:^|[^a-z])(train|test|valid|validation|dev|eval)(?:[^a-z]|$)")
+_SHOWN = 5
+
+
+class Records:
+    """The records of one source, read anew at each iteration, never held.
+
+    After a whole iteration :attr:`identity`, :attr:`problems` and :attr:`unused_fields` say what was read.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        split: str | None = None,
+        limit: int | None = None,
+        skip_invalid: int = 0,
+        taxonomy: Taxonomy | None = None,
+    ) -> None:
+        """Name a source; nothing is read yet.
+
+        Args:
+            source: Path of a file or folder, or a hub id such as ``JinaLeejnl/AlignX``, with ``@revision`` and
+                ``/file.json`` where wanted.
+            split: Which files of a folder or hub id, by the split in their name or folder.
+            limit: At most this many records.
+            skip_invalid: At most this many rows may be invalid; they are counted and shown. One more is an error.
+            taxonomy: The preference dimensions; by default the paper's 90.
+        """
+        self.source = source
+        self.taxonomy = taxonomy or load_taxonomy()
+        self._split, self._limit, self._skip_invalid = split, limit, skip_invalid
+        self._reset()
+
+    def _reset(self) -> None:
+        self.problems: list[str] = []
+        """What was wrong with each row that was skipped."""
+        self.unused_fields: Counter[str] = Counter()
+        """Fields that no prompt and no check uses, with the number of rows that carry them."""
+        self._digest = RunningDigest()
+        self._count = 0
+        self._finished = False
+
+    @property
+    def identity(self) -> DataIdentity:
+        """Which records these are.
+
+        Raises:
+            RuntimeError: They have not been read to the end.
+        """
+        if not self._finished:
+            raise RuntimeError("the identity of records is known only after reading them all")
+        return DataIdentity(
+            source=self.source, digest=self._digest.hexdigest(), records=self._count, skipped=len(self.problems)
+        )
+
+    def __iter__(self) -> Iterator[Record]:
+        """Each record, in the source's order.
+
+        Raises:
+            DataError: A row is invalid and may not be skipped, or there are no records at all.
+        """
+        self._reset()
+        parser = RecordParser(self.taxonomy)
+        self.unused_fields = parser.unused_fields
+        rows = (row for path in find_files(self.source, self._split) for row in read_rows(path))
+        for where, raw in rows:
+            if self._count == self._limit:
+                break
+            try:
+                if isinstance(raw, BadRow):
+                    raise raw
+                record = parser.parse(raw, where)
+            except DataError as error:
+                self.skip(error)
+                continue
+            self._count += 1
+            self._digest.add(record.id)
+            self._digest.add(record.digest)
+            yield record
+        if not self._count:
+            raise DataError(
+                f"{self.source}: no records, expected at least one ({len(self.problems)} rows were skipped)"
+            )
+        self._finished = True
+
+    def skip(self, error: DataError) -> None:
+        """Count a row as skipped, or pass the error on when no more may be.
+
+        Raises:
+            DataError: ``skip_invalid`` rows have been skipped already.
+        """
+        if len(self.problems) >= self._skip_invalid:
+            if self._skip_invalid:
+                raise DataError(
+                    f"{error} (and {len(self.problems)} rows before it; --skip-invalid allows {self._skip_invalid})"
+                )
+            raise error
+        self.problems.append(str(error))
+
+    def notes(self) -> list[str]:
+        """What a user should know about what was read: skipped rows and fields that were not used."""
+        notes = []
+        if self.problems:
+            shown = self.problems[:_SHOWN]
+            more = len(self.problems) - len(shown)
+            notes.append(
+                f"skipped {len(self.problems)} invalid rows: "
+                + "; ".join(shown)
+                + (f"; and {more} more" if more else "")
+            )
+        unknown = {name: n for name, n in self.unused_fields.items() if name not in KNOWN_UNUSED_FIELDS}
+        if unknown:
+            listed = ", ".join(f"'{name}' ({n} rows)" for name, n in sorted(unknown.items()))
+            notes.append(f"fields that mean nothing here and were not used: {listed}")
+        return notes
+
+
+def find_files(source: str, split: str | None = None) -> list[Path]:
+    """The files that a source stands for, in order.
+
+    Raises:
+        DataError: Nothing is there, or it is not clear which files are meant.
+    """
+    path = Path(source)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        return _files_of_folder(path, split)
+    match = _HUB.fullmatch(source)
+    if match is None or (path.suffix in SUFFIXES and match["file"] is None):
+        raise DataError(f"{source}: no such file or folder")
+    return _from_hub(match["repo"], match["revision"], match["file"], split)
+
+
+def _files_of_folder(folder: Path, split: str | None) -> list[Path]:
+    files = sorted(path for path in folder.rglob("*.parquet") if path.is_file())
+    if not files:
+        files = sorted(
+            p for p in folder.rglob("*") if p.suffix in (".json", ".jsonl") and not p.name.endswith(".manifest.json")
+        )
+        files = [path for path in files if path.name != "manifest.json"]
+    by_split: dict[str, list[Path]] = {}
+    for file in files:
+        named = _SPLIT.findall(str(file.relative_to(folder)).lower())
+        by_split.setdefault(named[-1] if named else "", []).append(file)
+    if split is not None:
+        if split not in by_split:
+            raise DataError(
+                f"{folder}: no files of split {split!r}; splits found: {', '.join(map(repr, by_split)) or 'none'}"
+            )
+        return by_split[split]
+    if not files:
+        raise DataError(f"{folder}: holds no {', '.join(SUFFIXES)} files")
+    if len(by_split) > 1:
+        raise DataError(
+            f"{folder}: holds several splits, choose one with --split: {', '.join(sorted(filter(None, by_split)))}"
+        )
+    if files[0].suffix != ".parquet" and len(files) > 1:
+        raise DataError(f"{folder}: holds several JSON files, name one of them: {', '.join(f.name for f in files[:8])}")
+    return files
+
+
+def _from_hub(repo: str, revision: str | None, file: str | None, split: str | None) -> list[Path]:
+    from huggingface_hub import hf_hub_download, snapshot_download
+
+    try:
+        if file:
+            return [Path(hf_hub_download(repo, file, repo_type="dataset", revision=revision))]
+        patterns = [f"*{suffix}" for suffix in SUFFIXES]
+        folder = snapshot_download(repo, repo_type="dataset", revision=revision, allow_patterns=patterns)
+    except Exception as error:  # the hub client raises many unrelated types; each means that the data is not to be had
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DataError(f"{repo}: no such file or folder here, and not to be had from the hub: {reason}") from error
+    return _files_of_folder(Path(folder), split)

@@ -1,0 +1,186 @@
+"""Settings: declared once, read from defaults < file < environment < flags, refused by name.
+
+A command's settings are one pydantic model. From that declaration come the types and ranges, the YAML reader, the
+``ALIGNX_*`` environment variables, the kebab-case flags and their ``--help``.
+"""
+
+import argparse
+import difflib
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, CliSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from alignx.errors import SettingsError
+
+_REQUIRED = object()
+S = TypeVar("S", bound="Settings")
+
+
+def setting(default: Any, description: str, *, source: str | None = None, **limits: Any) -> Any:
+    """A setting with its default, its meaning and unit, and who says the default is right.
+
+    ``limits`` are pydantic's: ``gt``, ``ge``, ``lt``, ``le``.
+    """
+    text = f"{description} [{source}]" if source else description
+    return Field(default, description=text, **limits)
+
+
+def required(description: str, **limits: Any) -> Any:
+    """A setting without a default."""
+    return Field(description=description, **limits)
+
+
+class Settings(BaseModel):
+    """Base of every command's settings: immutable, and strict about unknown names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
+
+    reads_config: ClassVar[bool] = False
+    """Whether the command takes ``--config FILE`` (YAML)."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse that raises instead of exiting, and names the nearest flag."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = re.match(r"unrecognized arguments: (\S+)", message)
+        if unknown:
+            raise SettingsError(_unknown(unknown[1].split("=")[0], list(self._option_string_actions)))
+        raise SettingsError(message)
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; known: {', '.join(known)}"
+    return f"unknown setting {name!r}{hint}"
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The settings in a YAML file, checked only for being a mapping."""
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot read the settings file: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(loaded, dict):
+        raise SettingsError(f"{path}: found {type(loaded).__name__}, expected `name: value` lines")
+    return loaded
+
+
+def explain(error: ValidationError, model: type[BaseModel], where: str = "") -> str:
+    """All problems of a validation error in one line: which setting, what was found, what was expected."""
+    problems = []
+    for item in error.errors():
+        name = ".".join(str(part) for part in item["loc"][:1]) or "settings"
+        if item["type"] == "extra_forbidden":
+            problem = _unknown(name, sorted(model.model_fields))
+        elif item["type"] == "missing":
+            problem = f"{_flag(name)} is required: {_describe(model, name)}"
+        else:
+            expected = item["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+            problem = f"{_flag(name)}: got {item['input']!r}, expected {expected}"
+        if problem not in problems:
+            problems.append(problem)
+    return (f"{where}: " if where else "") + "; ".join(problems)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _describe(model: type[BaseModel], name: str) -> str:
+    field = model.model_fields.get(name)
+    return (field.description or "") if field else ""
+
+
+def validate(model: type[S], values: Mapping[str, Any], where: str = "") -> S:
+    """``values`` as settings of ``model``.
+
+    Raises:
+        SettingsError: A value is unknown, missing or impossible; the message names it.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        raise SettingsError(explain(error, model, where)) from None
+
+
+def parse(model: type[S], argv: Sequence[str], prog: str, epilog: str = "") -> S:
+    """Settings from a command line, the environment and (where the command has ``--config``) a YAML file.
+
+    Raises:
+        SettingsError: Something is unknown, missing or impossible; nothing has been loaded yet.
+        SystemExit: ``--help`` was asked for.
+    """
+    argv = list(argv)
+    parser = _Parser(
+        prog=prog,
+        description=inspect.cleandoc(model.__doc__ or ""),
+        epilog=epilog or None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    from_file: dict[str, Any] = {}
+    file_name = ""
+    if model.reads_config:
+        parser.add_argument("--config", metavar="FILE", help="YAML file of settings; flags override it.")
+        from_file, file_name, argv = _take_config(argv)
+        unknown = [name for name in from_file if name not in model.model_fields]
+        if unknown:
+            raise SettingsError(f"{file_name}: {_unknown(unknown[0], sorted(model.model_fields))}")
+
+    class Bound(BaseSettings, model):  # type: ignore[valid-type, misc]
+        model_config = SettingsConfigDict(
+            extra="forbid",
+            env_prefix="ALIGNX_",
+            cli_kebab_case=True,
+            cli_implicit_flags=True,
+            cli_hide_none_type=True,
+            cli_avoid_json=True,
+            cli_enforce_required=False,
+        )
+
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (env_settings, init_settings)  # a file's values arrive as arguments: the weakest source
+
+    source = CliSettingsSource[Any](Bound, root_parser=parser)
+    _show_values(parser)
+    source(args=argv)
+    try:
+        bound = Bound(_cli_settings_source=source, **from_file)
+    except ValidationError as error:
+        raise SettingsError(explain(error, model, file_name)) from None
+    return validate(model, {name: getattr(bound, name) for name in bound.model_fields_set})
+
+
+def _show_values(parser: argparse.ArgumentParser) -> None:
+    """Help shows the values of choices, not the names of enum members, and no defaults of None."""
+    for action in parser._actions:
+        if isinstance(action.metavar, str) and action.metavar.startswith("{") and action.metavar.isupper():
+            action.metavar = action.metavar.lower()
+        action.help = (action.help or "").replace(" (default: None)", "")
+
+
+def _take_config(argv: list[str]) -> tuple[dict[str, Any], str, list[str]]:
+    """The settings of the file that ``--config`` names, the file's name, and the other arguments."""
+    reader = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    reader.add_argument("--config", default=None)
+    found, rest = reader.parse_known_args(argv)
+    if found.config is None:
+        return {}, "", rest
+    return read_yaml(Path(found.config)), found.config, rest

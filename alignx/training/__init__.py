@@ -1,0 +1,1 @@
+"""Settings → TRL's DPOConfig → trainer. The one room that knows TRL."""

@@ -1,0 +1,310 @@
+"""A training run: records or prepared pairs in, a checkpoint with its manifest out."""
+
+import json
+import math
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from alignx import manifest
+from alignx.errors import DataError, SettingsError
+from alignx.manifest import Manifest
+from alignx.models.loading import ModelFiles, choose_dtype, find_model, load_model
+from alignx.prompts import Condition, Encoder, choose_condition, load_tokenizer
+from alignx.prompts.pairs import describe_counts
+from alignx.prompts.preparing import write_prepared
+from alignx.records import Records, load_taxonomy
+from alignx.training.settings import TrainSettings
+from alignx.training.splitting import Split, split
+
+_IDENTITY = ("kind", "data.digest", "taxonomy", "condition", "model.digest", "settings")
+
+
+def train(settings: TrainSettings) -> Path:
+    """Train and save; returns the checkpoint's folder.
+
+    Raises:
+        DataError: Records are invalid, too few, or the output holds another run.
+        ModelError: The model or its tokenizer cannot do this.
+        SettingsError: Settings contradict each other or the number of processes.
+        TrainingError: A loss is not a number.
+    """
+    if settings.method is None:
+        raise SettingsError("--method is required: ica or pba (scripts/train_ica.sh and train_pba.sh set it)")
+    if settings.check:
+        return settings.output
+    return _Run(settings).run()
+
+
+class _Run:
+    """One process of a training run."""
+
+    def __init__(self, settings: TrainSettings) -> None:
+        from accelerate import PartialState
+
+        self.settings = settings
+        self.output = settings.output
+        self.dtype = choose_dtype(settings.dtype)
+        self.state = PartialState(cpu=not _has_accelerator())
+        try:
+            self.accumulation = settings.accumulation(self.state.num_processes)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+
+    def run(self) -> Path:
+        files = find_model(self.settings.model, self.settings.revision)
+        tokenizer = load_tokenizer(str(files.folder), trust_remote_code=self.settings.trust_remote_code)
+        chosen = choose_condition(str(files.folder), self.settings.wanted())
+        condition = chosen.condition
+        for warning in chosen.warnings:
+            self._say(f"warning: {warning}")
+        self._say(
+            f"{condition.method.upper()} in preset {condition.preset} ({'set' if self.settings.preset else chosen.reason})"
+        )
+        encoder = Encoder(tokenizer, condition)
+        prepared, data = self._prepared(self.settings.data, self.output / "data", condition, encoder)
+        self._say_counts(data)
+        run_manifest = self._manifest(files, data, condition)
+        if self._finished(run_manifest):
+            return self.output
+        rows, parts = self._rows(prepared)
+        evaluation = rows.select(parts.evaluation) if parts.evaluation else None
+        if self.settings.eval_data is not None:
+            evaluation = self._evaluation_rows(rows, condition, encoder)
+        self._save_settings(parts, rows)
+        trainer = self._trainer(files, tokenizer, rows, rows.select(parts.train), evaluation)
+        self._say(self._plan(parts, trainer))
+        trainer.train()
+        if evaluation is not None:
+            trainer.evaluate()
+        trainer.save_model(str(self.output))
+        self.state.wait_for_everyone()
+        if self.state.is_main_process:
+            self._commit(run_manifest, parts, evaluation, trainer)
+        self.state.wait_for_everyone()
+        return self.output
+
+    def _say(self, text: str) -> None:
+        if self.state.is_main_process:
+            print(text, file=sys.stderr, flush=True)
+
+    def _say_counts(self, data: Manifest) -> None:
+        for line in describe_counts(data.counts):
+            self._say(line)
+
+    def _prepared(self, source: str, folder: Path, condition: Condition, encoder: Encoder) -> tuple[Path, Manifest]:
+        """A folder of encoded pairs: the source itself if it is one, else made from its records once, by one process."""
+        ready = manifest.read_if_present(Path(source)) if Path(source).is_dir() else None
+        if ready is not None and ready.kind == "prepared":
+            self._refuse_other_preparation(source, ready, condition, encoder)
+            return Path(source), ready
+        with self.state.main_process_first():
+            records = Records(
+                source,
+                split=self.settings.split,
+                limit=self.settings.limit,
+                skip_invalid=self.settings.skip_invalid,
+                taxonomy=load_taxonomy(self.settings.taxonomy),
+            )
+            found = write_prepared(folder, records, condition, encoder, {"data": source})
+            for line in records.notes():
+                self._say(line)
+        return folder, found
+
+    def _refuse_other_preparation(self, source: str, ready: Manifest, condition: Condition, encoder: Encoder) -> None:
+        wanted = ready.model_copy(update={"condition": condition.model_dump(mode="json")})
+        differences = ready.differences(wanted, ("condition",))
+        if ready.settings.get("tokenizer") != encoder.digest:
+            differences.append("the tokenizer")
+        if differences:
+            raise DataError(
+                f"{source}: was prepared for something else, which differs in {'; '.join(differences)}; prepare it again"
+            )
+
+    def _manifest(self, files: ModelFiles, data: Manifest, condition: Condition) -> Manifest:
+        return Manifest(
+            kind="checkpoint",
+            data=data.data,
+            taxonomy=data.taxonomy,
+            model=files.identity(self.dtype),
+            condition=condition.model_dump(mode="json"),
+            settings=self.settings.model_dump(
+                mode="json", exclude={"data", "output", "check", "log_batches", "report_to"}
+            ),
+            versions=manifest.versions("torch", "transformers", "trl", "accelerate", "datasets", "peft", "deepspeed"),
+            counts={"encoding": data.counts},
+        )
+
+    def _finished(self, wanted: Manifest) -> bool:
+        """Whether the output already holds this run, finished.
+
+        Raises:
+            DataError: It holds another one.
+        """
+        found = manifest.read_if_present(self.output) if self.output.is_dir() else None
+        if found is None:
+            return False
+        differences = found.differences(wanted, _IDENTITY)
+        if differences:
+            raise DataError(
+                f"{self.output}: holds another run, which differs in {'; '.join(differences)}; choose another --output"
+            )
+        self._say(f"{self.output}: trained already, with these settings on this data; nothing to do")
+        return True
+
+    def _rows(self, prepared: Path) -> tuple[Any, Split]:
+        """The encoded pairs, memory-mapped, each with its row number; and how they are divided."""
+        rows = _load_rows(prepared, self.state)
+        settings = self.settings
+        parts = split(
+            rows["cluster"],
+            rows["target"],
+            eval_rows=settings.eval_rows,
+            global_batch=settings.global_batch,
+            seed=settings.seed if settings.seed is not None else 42,
+        )
+        return rows, parts
+
+    def _evaluation_rows(self, rows: Any, condition: Condition, encoder: Encoder) -> Any:
+        """The records of ``eval_data``.
+
+        Raises:
+            DataError: One shares its user or target with the training set.
+        """
+        assert self.settings.eval_data is not None
+        folder, _ = self._prepared(self.settings.eval_data, self.output / "eval-data", condition, encoder)
+        evaluation = _load_rows(folder, self.state)
+        shared = (set(rows["cluster"]) & set(evaluation["cluster"])) | (set(rows["target"]) & set(evaluation["target"]))
+        if shared:
+            raise DataError(
+                f"{self.settings.eval_data}: {len(shared)} users or targets are in the training set too, such as {min(shared)}; evaluate on others"
+            )
+        return evaluation
+
+    def _save_settings(self, parts: Split, rows: Any) -> None:
+        if not self.state.is_main_process:
+            return
+        resolved = json.dumps(self.settings.model_dump(mode="json"), indent=2)
+        manifest.write_text(self.output / "settings.json", resolved + "\n")
+        ids = rows["id"]
+        named = {
+            "evaluation": [ids[row] for row in parts.evaluation],
+            "left_over": [ids[row] for row in parts.left_over],
+        }
+        manifest.write_text(self.output / "split.json", json.dumps(named, indent=1) + "\n")
+
+    def _steps(self, train_rows: int) -> int:
+        return self.settings.max_steps or self.settings.epochs * (train_rows // self.settings.global_batch)
+
+    def _trainer(self, files: ModelFiles, tokenizer: Any, rows: Any, training: Any, evaluation: Any) -> Any:
+        config = self._config(len(training), evaluation is not None)  # before the model: ZeRO-3 shards it while loading
+        from alignx.training.trainer import EncodedDPOTrainer, MetricsLog, RowCollator
+
+        settings = self.settings
+        sharded = getattr(config, "deepspeed_plugin", None) is not None
+        model = load_model(files, self.dtype if sharded else "float32", settings.attention, settings.trust_remote_code)
+        batch_log = self.output / f"batches-{self.state.process_index}.jsonl" if settings.log_batches else None
+        if batch_log is not None:
+            batch_log.unlink(missing_ok=True)
+        return EncodedDPOTrainer(
+            model=model,
+            args=config,
+            data_collator=RowCollator(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0),
+            train_dataset=training,
+            eval_dataset=evaluation,
+            processing_class=tokenizer,
+            callbacks=[MetricsLog(self.output / "metrics.jsonl")] if self.state.is_main_process else [],
+            record_ids=rows["id"]
+            if evaluation is None or settings.eval_data is None
+            else [*rows["id"], *evaluation["id"]],
+            batch_log=batch_log,
+        )
+
+    def _config(self, train_rows: int, evaluates: bool) -> Any:
+        """These settings as TRL's."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # TRL and transformers warn about defaults of their own
+            from trl import DPOConfig
+
+            settings, steps = self.settings, self._steps(train_rows)
+            return DPOConfig(
+                output_dir=str(self.output),
+                max_steps=steps,
+                per_device_train_batch_size=settings.micro_batch,
+                per_device_eval_batch_size=settings.micro_batch,
+                gradient_accumulation_steps=self.accumulation,
+                learning_rate=settings.learning_rate,
+                adam_beta1=settings.adam_beta1,
+                adam_beta2=settings.adam_beta2,
+                weight_decay=settings.weight_decay,
+                max_grad_norm=settings.max_grad_norm,
+                lr_scheduler_type="cosine_with_min_lr",
+                lr_scheduler_kwargs={"min_lr_rate": settings.min_lr_ratio},
+                warmup_steps=math.ceil(settings.warmup_ratio * steps),
+                beta=settings.beta,
+                loss_type=[settings.loss_type],
+                label_smoothing=settings.label_smoothing,
+                max_length=None,
+                bf16=self.dtype == "bfloat16",
+                fp16=self.dtype == "float16",
+                use_cpu=not _has_accelerator(),
+                gradient_checkpointing=settings.gradient_checkpointing,
+                eval_strategy="steps" if evaluates and settings.eval_every else "no",
+                eval_steps=settings.eval_every,
+                save_strategy="no",
+                logging_steps=settings.log_every,
+                logging_nan_inf_filter=False,
+                report_to=settings.report_to,
+                remove_unused_columns=False,
+                seed=settings.seed if settings.seed is not None else 42,
+                disable_tqdm=not sys.stderr.isatty(),
+            )
+
+    def _plan(self, parts: Split, trainer: Any) -> str:
+        settings = self.settings
+        return (
+            f"{trainer.args.max_steps} steps of {settings.global_batch} pairs ({settings.micro_batch} × {self.state.num_processes} processes × "
+            f"{self.accumulation} accumulated) over {len(parts.train)} records; {len(parts.evaluation)} held out, {len(parts.left_over)} left over; "
+            f"on {self.state.device}, {self.dtype}"
+        )
+
+    def _commit(self, draft: Manifest, parts: Split, evaluation: Any, trainer: Any) -> None:
+        """Plot, digest what was saved, and write the manifest last."""
+        from alignx.training.curves import plot_curves
+
+        name = f"{self.settings.method and self.settings.method.upper()}: {self.settings.model}"
+        plot_curves(self.output / "metrics.jsonl", self.output / "curves.png", name)
+        (self.output / "training_args.bin").unlink(missing_ok=True)  # a pickle; settings.json says the same
+        counts = {
+            **draft.counts,
+            "steps": trainer.state.global_step,
+            "train": len(parts.train),
+            "evaluation": 0 if evaluation is None else len(evaluation),
+            "left_over": len(parts.left_over),
+            "world_size": self.state.num_processes,
+        }
+        saved = sorted(path for pattern in ("*.safetensors", "*.json", "*.jinja") for path in self.output.glob(pattern))
+        files = {path.name: manifest.file_digest(path) for path in saved}
+        manifest.write(self.output, draft.model_copy(update={"counts": counts, "files": files}))
+        self._say(f"{self.output}: trained; curves in {self.output / 'curves.png'}")
+        self._say(f"next: python eval/loss_{self.settings.method}.py --model {self.output} --data … --output …")
+
+
+def _has_accelerator() -> bool:
+    import torch
+
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
+def _load_rows(folder: Path, state: Any) -> Any:
+    """Encoded pairs as a memory-mapped dataset with a column of row numbers."""
+    from datasets import Dataset, disable_progress_bars
+
+    from alignx.training.trainer import ROW
+
+    disable_progress_bars()
+    files = sorted(str(path) for path in folder.glob("part-*.parquet"))
+    with state.main_process_first():
+        rows = Dataset.from_parquet(files, cache_dir=str(folder / ".arrow"))
+    return rows.add_column(ROW, list(range(len(rows))))

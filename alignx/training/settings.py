@@ -1,0 +1,89 @@
+"""Settings of a training run. Importing this loads no torch."""
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import model_validator
+
+from alignx.models.loading import Attention, DType
+from alignx.prompts.condition import History
+from alignx.prompts.settings import ConditionSettings, SourceSettings
+from alignx.settings import required, setting
+
+LossType = Literal["sigmoid", "hinge", "ipo", "robust", "exo_pair", "nca_pair", "apo_zero", "apo_down", "sigmoid_norm"]
+
+
+class TrainSettings(ConditionSettings, SourceSettings):
+    """Train a model by DPO on records (ICA or PBA), with TRL.
+
+    bash scripts/train_ica.sh --model out/tiny --data data/sample/train.jsonl --output out/ica --global-batch 16
+
+    The scripts read configs/train/ica.yaml or pba.yaml, the published run; flags override it, and so do ALIGNX_* variables.
+    """
+
+    reads_config: ClassVar[bool] = True
+
+    model: str = required("Model folder or hub id to start from; also the reference.")
+    output: Path = required("Folder for the checkpoint, its manifest, metrics and curves.")
+    history: History | None = setting(
+        "sampled", "History items of each list: 0 to 4 drawn by the seed, all, or the last N.", source="paper §5"
+    )
+
+    learning_rate: float = setting(5e-7, "Peak learning rate.", gt=0, source="paper C.2")
+    adam_beta1: float = setting(0.9, "AdamW's first decay.", ge=0, lt=1, source="paper C.2")
+    adam_beta2: float = setting(0.95, "AdamW's second decay.", ge=0, lt=1, source="paper C.2")
+    weight_decay: float = setting(0.0, "AdamW's weight decay.", ge=0, source="paper C.2")
+    max_grad_norm: float = setting(1.0, "Gradients are clipped to this norm.", gt=0, source="paper C.2")
+    min_lr_ratio: float = setting(0.1, "The cosine ends at this share of the peak.", ge=0, le=1, source="released code")
+    warmup_ratio: float = setting(0.1, "Share of steps in which the rate rises.", ge=0, lt=1, source="paper C.2")
+    beta: float = setting(0.1, "Strength of the pull towards the reference.", gt=0, source="paper C.2")
+    loss_type: LossType = setting("sigmoid", "TRL's preference loss; sigmoid is DPO.", source="paper Eq. 1")
+    label_smoothing: float = setting(
+        0.0, "Share of pairs taken to be labelled wrongly, where the loss uses it.", ge=0, lt=0.5
+    )
+
+    global_batch: int = setting(128, "Pairs an optimiser step, whatever the number of GPUs.", gt=0, source="paper C.2")
+    micro_batch: int = setting(2, "Pairs a GPU a forward.", gt=0, source="released code")
+    epochs: int = setting(1, "Passes over the data.", gt=0, source="paper C.2")
+    max_steps: int | None = setting(None, "Optimiser steps; by default floor(rows / global batch) an epoch.", gt=0)
+
+    eval_rows: int = setting(
+        0, "At most this many records of held-out users or targets, taken out before the steps are counted.", ge=0
+    )
+    eval_data: str | None = setting(
+        None, "Records to evaluate on instead; none may have a user or target of the training set."
+    )
+    eval_every: int | None = setting(None, "Steps between evaluations; by default once, at the end.", gt=0)
+
+    dtype: DType = setting(
+        "auto", "bfloat16 where a GPU has it (float32 master weights), else float32.", source="paper C.2"
+    )
+    attention: Attention = setting("auto", "Attention implementation of transformers.")
+    gradient_checkpointing: bool = setting(True, "Recompute activations to save memory.", source="paper C.2")
+    log_every: int = setting(1, "Steps between lines of metrics.jsonl.", gt=0)
+    log_batches: bool = setting(False, "Write which records each process saw at each step to batches-RANK.jsonl.")
+    report_to: str = setting(
+        "none", "A tracker that TRL supports, such as wandb or tensorboard; its keys come from the environment."
+    )
+    check: bool = setting(False, "Only check the settings, and leave.")
+    revision: str | None = setting(None, "Of the model's hub id.")
+    trust_remote_code: bool = setting(False, "Run code that comes with the model.")
+
+    @model_validator(mode="after")
+    def _only_one_way_to_evaluate(self) -> "TrainSettings":
+        if self.eval_rows and self.eval_data is not None:
+            raise ValueError("--eval-rows and --eval-data exclude each other")
+        return self
+
+    def accumulation(self, processes: int) -> int:
+        """Forwards an optimiser step and process, so that a step sees ``global_batch`` pairs.
+
+        Raises:
+            ValueError: The global batch does not divide.
+        """
+        accumulation, rest = divmod(self.global_batch, self.micro_batch * processes)
+        if rest or not accumulation:
+            raise ValueError(
+                f"--global-batch {self.global_batch} is no multiple of --micro-batch {self.micro_batch} times {processes} processes"
+            )
+        return accumulation

@@ -1,0 +1,92 @@
+"""TRL's DPO trainer, given token ids instead of text.
+
+The arithmetic is TRL's. Overridden are the seams by which stock TRL would tokenise again and truncate, and through which
+a row number must travel; ``tests/training/test_trl_contract.py`` names them all.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from trl import DPOTrainer
+from trl.trainer.dpo_trainer import DataCollatorForPreference
+
+from alignx.errors import TrainingError
+
+ROW = "row"
+REFERENCE_COLUMNS = ("ref_chosen_logps", "ref_rejected_logps")
+
+
+class RowCollator:
+    """TRL's preference collator without truncation, with each example's row number beside the tensors."""
+
+    def __init__(self, pad_token_id: int) -> None:
+        """Pad with this token id; padding is masked."""
+        self._collate = DataCollatorForPreference(pad_token_id=pad_token_id, max_length=None)
+
+    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        """A batch: ``(2B, L)`` tensors, chosen rows then rejected rows, and ``row`` of shape ``(B,)``."""
+        batch: dict[str, Any] = self._collate(examples)
+        return {**batch, ROW: torch.tensor([example[ROW] for example in examples])}
+
+
+class EncodedDPOTrainer(DPOTrainer):
+    """TRL's trainer on encoded pairs: the ids reach the model as they were given."""
+
+    def __init__(self, *args: Any, record_ids: Sequence[str], batch_log: Path | None = None, **kwargs: Any) -> None:
+        """As TRL's, with the record id of each row number, and where to log which rows were seen."""
+        self._record_ids = record_ids
+        self._batch_log = batch_log
+        super().__init__(*args, **kwargs)
+
+    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        """Encoded already: TRL would tokenise whatever it is given."""
+        return dataset
+
+    def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
+        """Reference log-probabilities that came with the data are used as they are."""
+        if set(REFERENCE_COLUMNS) <= set(dataset.column_names):
+            return dataset
+        return super()._precompute_ref_logps(dataset, name, batch_size)
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """TRL's loss; stops the run, naming the records, when it is not a number."""
+        rows = inputs.pop(ROW).tolist()
+        result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        loss = result[0] if return_outputs else result
+        ids = [self._record_ids[row] for row in rows]
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"step {self.state.global_step + 1}: the loss is {loss.item()}, expected a finite number; records of the batch: {', '.join(ids)}"
+            )
+        if self._batch_log is not None and model.training:
+            with self._batch_log.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps({"step": self.state.global_step + 1, "ids": ids}) + "\n")
+        return result
+
+
+class MetricsLog(TrainerCallback):
+    """Appends what the trainer logs to a JSON Lines file."""
+
+    def __init__(self, path: Path) -> None:
+        """Start the file anew."""
+        self._path = path
+        path.unlink(missing_ok=True)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """One line, from the main process."""
+        if state.is_world_process_zero and logs:
+            with self._path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps({"step": state.global_step, **logs}) + "\n")
