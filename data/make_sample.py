@@ -1,9 +1,9 @@
-"""A small synthetic sample in AlignX's record format: invented users with known, sparse preference directions.
+"""A small synthetic sample in AlignX's record format: invented users with known, sparse preferences.
 
     python data/make_sample.py --output data/sample --seed 0 --train 320 --test 96
 
-The same arguments give the same bytes. Users are split between the two files, and no two targets share a text.
-Every word comes from ``wordings.csv`` (topics and clauses of each dimension) and ``phrases.json`` beside this file.
+The same arguments give the same bytes. Users are split between the two files; no two targets share a text.
+The words are those of ``wordings.csv`` (each dimension's topic and clauses) and ``phrases.json`` beside it.
 """
 
 import argparse
@@ -57,27 +57,24 @@ def load_dimensions(taxonomy: Path, wordings: Path) -> list[Dimension]:
     Raises:
         SystemExit: The two tables do not list the same dimensions, or a wording is empty.
     """
-    groups, rows = (
-        list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) for path in (taxonomy, wordings)
+    known, rows = (
+        list(csv.DictReader(path.read_text("utf-8").splitlines())) for path in (taxonomy, wordings)
     )
-    if [row["index"] for row in groups] != [row["index"] for row in rows]:
+    if [row["index"] for row in rows] != [row["index"] for row in known]:
         raise SystemExit(
-            f"{wordings}: {len(rows)} dimensions, expected the {len(groups)} of {taxonomy} in its order"
+            f"{wordings}: {len(rows)} dimensions, expected the {len(known)} of {taxonomy} in order"
         )
     dimensions = []
-    for group, row in zip(groups, rows, strict=True):
-        negative, positive = (
-            [text.format(**row) for text in PHRASES[f"interest_{pole}"]]
-            if group["group"] == "interest"
-            else [row[f"{pole}_a"], row[f"{pole}_b"]]
-            for pole in ("negative", "positive")
-        )
-        needed = [row["topic"], row["example"] or group["group"] != "interest", *negative, *positive]
-        if not all(needed):
+    for row in rows:
+        poles = []
+        for pole in ("negative", "positive"):
+            shared = [text.format(**row) for text in PHRASES[f"interest_{pole}"]]
+            poles.append(shared if row["example"] else [row[f"{pole}_a"], row[f"{pole}_b"]])
+        if not all([row["topic"], *poles[0], *poles[1]]):
             raise SystemExit(
-                f"{wordings}: dimension {row['index']} has an empty wording, expected two for each pole"
+                f"{wordings}: dimension {row['index']} needs a topic, and an example or four clauses"
             )
-        dimensions.append(Dimension(row["topic"], (negative, positive)))
+        dimensions.append(Dimension(row["topic"], (poles[0], poles[1])))
     return dimensions
 
 
@@ -99,7 +96,7 @@ class World:
             yield self._record(owner, targets)
 
     def _deck(self) -> Iterator[tuple[int, int]]:
-        """Every pole of every dimension in random order, again and again, so that users cover all poles evenly."""
+        """All poles of all dimensions in random order, over and over, so that users cover them evenly."""
         poles = [(index, sign) for index in range(len(self._dimensions)) for sign in (0, 1)]
         while True:
             self._rng.shuffle(poles)
@@ -113,22 +110,17 @@ class World:
         return User(name, self._pick("job"), self._pick("city"), stance)
 
     def _record(self, user: User, targets: set[str]) -> Item:
-        """A target whose texts are not among ``targets`` (they are added), and a history that shares no text with it."""
+        """A target of new texts, which join ``targets``, and a history that shares none of them."""
         target = self._fresh(self._choice, user.stance, {}, targets)
-        aim = {
-            index: sign for index, sign in user.stance.items() if target["Preference Direction"][index] != 0.5
-        }
+        aim = {i: sign for i, sign in user.stance.items() if target["Preference Direction"][i] != 0.5}
         said = {text for text in target.values() if isinstance(text, str)}
-        record = {"user": user.name, **target}
         if self._rng.random() < DESCRIBED:
-            record["Demographic Information"] = self._persona(user, aim)
-        for field, make in (
-            ("User-Generated Content", self._comment),
-            ("Pair-wise Comparative Feedback", self._choice),
-        ):
+            target["Demographic Information"] = self._persona(user, aim)
+        histories = {"User-Generated Content": self._comment, "Pair-wise Comparative Feedback": self._choice}
+        for field, make in histories.items():
             length = self._rng.choices(range(len(LENGTHS)), LENGTHS)[0]
-            record[field] = [self._fresh(make, user.stance, aim, said) for _ in range(length)]
-        return record
+            target[field] = [self._fresh(make, user.stance, aim, said) for _ in range(length)]
+        return {**target, "user": user.name}
 
     def _fresh(self, make: Callable[[Stance], Item], stance: Stance, aim: Stance, taken: set[str]) -> Item:
         """An item none of whose texts is taken; its texts are taken from then on."""
@@ -150,12 +142,8 @@ class World:
         return {index: stance[index] for index in order[:count]}
 
     def _comment(self, stance: Stance) -> Item:
-        text = self._speak(stance, self._frame())
-        return {
-            "prompt": self._post(stance),
-            "comment": text,
-            "Preference Direction": self._direction(stance),
-        }
+        post, text = self._post(stance), self._speak(stance, self._frame())
+        return {"prompt": post, "comment": text, "Preference Direction": self._direction(stance)}
 
     def _choice(self, stance: Stance) -> Item:
         """Two replies alike but for their poles: same post, dimensions, order and frame."""
@@ -203,9 +191,7 @@ def _enumerate(parts: list[str]) -> str:
 
 def main() -> None:
     """Write ``train.jsonl`` and ``test.jsonl``."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description="Write train.jsonl and test.jsonl, made of invented users.")
     parser.add_argument("--output", type=Path, default=HERE / "sample", help="folder to write to")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same bytes (default: 0)")
     parser.add_argument("--train", type=int, default=320, help="training records (default: 320)")

@@ -167,10 +167,9 @@ class _Run:
         Returns:
             Ids that are scored already.
         """
-        if self.state.is_main_process:
-            if not self.drafts.is_dir():
-                self.drafts.mkdir(parents=True)
-                manifest.write(self.drafts, wanted)
+        if self.state.is_main_process and not self.drafts.is_dir():
+            self.drafts.mkdir(parents=True)
+            manifest.write(self.drafts, wanted)
         self.state.wait_for_everyone()
         self._refuse_other(manifest.read(self.drafts), wanted, self.drafts)
         done = {line["id"] for line in self._drafted()}

@@ -65,16 +65,11 @@ def write_prepared(
     import pyarrow.parquet
     from tqdm import tqdm
 
-    wanted = {"condition": condition.model_dump(mode="json"), "taxonomy": records.taxonomy.digest}
+    told, taxonomy = condition.model_dump(mode="json"), records.taxonomy.digest
     older = _older(folder)
     pairs = PairEncoder(records, condition, encoder)
-    if older is not None and older.data is not None and older.data == _identity(records):
-        tokenizer = older.settings.get("tokenizer")
-        if (
-            older.condition == wanted["condition"]
-            and older.taxonomy == wanted["taxonomy"]
-            and tokenizer == encoder.digest
-        ):
+    if older is not None and older.data is not None and older.data.digest == _identity(records).digest:
+        if (older.condition, older.taxonomy, older.settings.get("tokenizer")) == (told, taxonomy, encoder.digest):
             return older
     folder.mkdir(parents=True, exist_ok=True)
     manifest.path_of(folder).unlink(missing_ok=True)
@@ -87,7 +82,8 @@ def write_prepared(
     found = Manifest(
         kind="prepared",
         data=records.identity,
-        **wanted,
+        condition=told,
+        taxonomy=taxonomy,
         settings={**settings, "tokenizer": encoder.digest},
         versions=manifest.versions("tokenizers", "transformers", "pyarrow"),
         counts=dict(pairs.counts),

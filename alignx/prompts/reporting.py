@@ -15,7 +15,7 @@ from alignx.prompts.encoding import Encoder, load_tokenizer
 from alignx.prompts.rendering import render
 from alignx.prompts.settings import SourceSettings
 from alignx.prompts.telling import tell
-from alignx.records import Record, Taxonomy
+from alignx.records import Choice, Comment, Record, Taxonomy
 from alignx.settings import setting
 
 _SHOWN = 5
@@ -55,6 +55,7 @@ class Health:
     def add(self, record: Record) -> None:
         """Count one record."""
         persona = record.persona
+        items: list[Comment | Choice] = [*persona.comments, *persona.choices]
         self.records += 1
         self.comments[len(persona.comments)] += 1
         self.choices[len(persona.choices)] += 1
@@ -64,7 +65,7 @@ class Health:
                 "demographics": bool(persona.demographics),
                 "ready profile": persona.profile is not None,
                 "own direction": record.direction is not None,
-                "items with direction": any(i.direction is not None for i in (*persona.comments, *persona.choices)),
+                "items with direction": any(item.direction is not None for item in items),
                 "no persona": not (persona.comments or persona.choices or persona.demographics or persona.profile),
             }.items()
             if there
