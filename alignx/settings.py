@@ -74,9 +74,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return loaded
 
 
-def explain(error: ValidationError, model: type[BaseModel], where: str = "") -> str:
+def explain(
+    error: ValidationError, model: type[BaseModel], file: str = "", from_file: Mapping[str, Any] | None = None
+) -> str:
     """All problems of a validation error in one line: which setting, what was found, what was expected."""
-    problems = []
+    problems: list[str] = []
     for item in error.errors():
         name = ".".join(str(part) for part in item["loc"][:1]) or "settings"
         if item["type"] == "extra_forbidden":
@@ -86,9 +88,11 @@ def explain(error: ValidationError, model: type[BaseModel], where: str = "") -> 
         else:
             expected = item["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
             problem = f"{_flag(name)}: got {item['input']!r}, expected {expected}"
+        if from_file and name in from_file and from_file[name] == item["input"]:
+            problem = f"{file}: {problem}"
         if problem not in problems:
             problems.append(problem)
-    return (f"{where}: " if where else "") + "; ".join(problems)
+    return "; ".join(problems)
 
 
 def _flag(name: str) -> str:
@@ -100,7 +104,7 @@ def _describe(model: type[BaseModel], name: str) -> str:
     return (field.description or "") if field else ""
 
 
-def validate(model: type[S], values: Mapping[str, Any], where: str = "") -> S:
+def validate(model: type[S], values: Mapping[str, Any]) -> S:
     """``values`` as settings of ``model``.
 
     Raises:
@@ -109,7 +113,7 @@ def validate(model: type[S], values: Mapping[str, Any], where: str = "") -> S:
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        raise SettingsError(explain(error, model, where)) from None
+        raise SettingsError(explain(error, model)) from None
 
 
 def parse(model: type[S], argv: Sequence[str], prog: str, epilog: str = "") -> S:
@@ -164,7 +168,7 @@ def parse(model: type[S], argv: Sequence[str], prog: str, epilog: str = "") -> S
     try:
         bound = Bound(_cli_settings_source=source, **from_file)
     except ValidationError as error:
-        raise SettingsError(explain(error, model, file_name)) from None
+        raise SettingsError(explain(error, model, file_name, from_file)) from None
     return validate(model, {name: getattr(bound, name) for name in bound.model_fields_set})
 
 

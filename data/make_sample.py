@@ -69,11 +69,9 @@ def load_dimensions(taxonomy: Path, wordings: Path) -> list[Dimension]:
         poles = []
         for pole in ("negative", "positive"):
             shared = [text.format(**row) for text in PHRASES[f"interest_{pole}"]]
-            poles.append(shared if row["example"] else [row[f"{pole}_a"], row[f"{pole}_b"]])
+            poles.append(shared if row["example_a"] else [row[f"{pole}_a"], row[f"{pole}_b"]])
         if not all([row["topic"], *poles[0], *poles[1]]):
-            raise SystemExit(
-                f"{wordings}: dimension {row['index']} needs a topic, and an example or four clauses"
-            )
+            raise SystemExit(f"{wordings}: dimension {row['index']} needs a topic, and examples or clauses")
         dimensions.append(Dimension(row["topic"], (poles[0], poles[1])))
     return dimensions
 
@@ -82,10 +80,10 @@ class World:
     """Draws users and what they say; everything follows from the random generator."""
 
     def __init__(self, dimensions: list[Dimension], rng: random.Random) -> None:
-        """Start with a fresh deck of poles."""
+        """Start with a fresh deck of dimensions for each pole."""
         self._dimensions = dimensions
         self._rng = rng
-        self._poles = self._deck()
+        self._decks = (self._deck(), self._deck())
 
     def records(self, count: int, user_names: Sequence[str], targets: set[str]) -> Iterator[Item]:
         """Records of new users, at least two each where there are enough, in random order."""
@@ -95,18 +93,20 @@ class World:
         for owner in owners:
             yield self._record(owner, targets)
 
-    def _deck(self) -> Iterator[tuple[int, int]]:
-        """All poles of all dimensions in random order, over and over, so that users cover them evenly."""
-        poles = [(index, sign) for index in range(len(self._dimensions)) for sign in (0, 1)]
+    def _deck(self) -> Iterator[int]:
+        """All dimensions in random order, over and over, so that users cover them evenly."""
+        order = list(range(len(self._dimensions)))
         while True:
-            self._rng.shuffle(poles)
-            yield from poles
+            self._rng.shuffle(order)
+            yield from order
 
     def _user(self, name: str) -> User:
+        """A person with as many positive as negative poles, give or take one."""
         stance: Stance = {}
-        wanted = self._rng.randint(*ACTIVE)
+        wanted, sign = self._rng.randint(*ACTIVE), self._rng.randrange(2)
         while len(stance) < wanted:
-            stance.setdefault(*next(self._poles))
+            stance.setdefault(next(self._decks[sign]), sign)
+            sign = 1 - sign
         return User(name, self._pick("job"), self._pick("city"), stance)
 
     def _record(self, user: User, targets: set[str]) -> Item:
