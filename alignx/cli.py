@@ -104,7 +104,7 @@ def run(command: Command, argv: Sequence[str], prog: str, **fixed: Any) -> None:
         if fixed:
             _refuse_contradiction(settings, fixed)
             settings = validate(model, {**settings.model_dump(exclude_unset=True), **fixed})
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+        _quiet_libraries()
         result = _load(command.run)(settings)
         if isinstance(result, str):
             print(result)
@@ -136,6 +136,14 @@ def _refuse_contradiction(settings: Any, fixed: dict[str, Any]) -> None:
             raise SettingsError(f"--{name}: got {str(given)!r}, but this script is for {value!r}")
         if name == "method" and getattr(settings, "like", None) is not None:
             raise SettingsError("--like brings its own method; use eval/loss_few_shot.py --like")
+
+
+def _quiet_libraries() -> None:
+    """Keep libraries from telling a user of a CPU what they already know."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    if sys.platform == "linux" and not any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd")):
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 
 def _script_name() -> str:

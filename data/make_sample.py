@@ -12,6 +12,7 @@ import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,7 @@ class World:
         self._dimensions = dimensions
         self._rng = rng
         self._decks = (self._deck(), self._deck())
+        self._signs = cycle((0, 1)), cycle((0, 1))  # of targets, of history items
 
     def records(self, count: int, user_names: Sequence[str], targets: set[str]) -> Iterator[Item]:
         """Records of new users, at least two each where there are enough, in random order."""
@@ -133,13 +135,13 @@ class World:
         raise SystemExit(f"no unused text in {ATTEMPTS} draws; ask for fewer records or add wordings")
 
     def _mention(self, stance: Stance, aim: Stance) -> Stance:
-        """A few of a stance's dimensions in random order, often starting from one of ``aim``."""
-        order = self._rng.sample(list(stance), len(stance))
-        if aim and self._rng.random() < ON_TARGET:
-            first = self._rng.choice(list(aim))
-            order.sort(key=lambda index: index != first)
+        """A few of a stance's dimensions, often starting from one of ``aim``, else from each pole in turn."""
+        sign = next(self._signs[bool(aim)])
+        on_target = bool(aim) and self._rng.random() < ON_TARGET
+        first = self._rng.choice(list(aim) if on_target else [i for i in stance if stance[i] == sign])
+        rest = [index for index in stance if index != first]
         count = self._rng.choices((1, 2, 3), MENTIONED)[0]
-        return {index: stance[index] for index in order[:count]}
+        return {index: stance[index] for index in [first, *self._rng.sample(rest, count - 1)]}
 
     def _comment(self, stance: Stance) -> Item:
         post, text = self._post(stance), self._speak(stance, self._frame())

@@ -1,7 +1,6 @@
 """``alignx data prepare``: encoded pairs in a folder of Parquet shards, from which training trains."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -77,7 +76,8 @@ def write_prepared(
         shard.unlink()
     bar = tqdm(pairs, desc="encoding", unit=" records", disable=None, leave=False)
     for number, rows in enumerate(_chunks(bar, _SHARD_ROWS)):
-        table = pyarrow.Table.from_pylist([asdict(pair) for pair in rows], schema=_schema())
+        columns = {name: [getattr(pair, name) for pair in rows] for name in _schema().names}
+        table = pyarrow.Table.from_pydict(columns, schema=_schema())
         pyarrow.parquet.write_table(table, folder / f"part-{number:05d}.parquet", compression="zstd")
     found = Manifest(
         kind="prepared",

@@ -131,6 +131,23 @@ class Records:
         return notes
 
 
+def refuse_missing(source: str) -> None:
+    """Refuse a source that is neither on this machine nor the name of one on the hub; nothing is downloaded.
+
+    Raises:
+        DataError: There is no such file or folder.
+    """
+    if not Path(source).exists():
+        _hub_name(source)
+
+
+def _hub_name(source: str) -> re.Match[str]:
+    match = _HUB.fullmatch(source)
+    if match is None or (Path(source).suffix in SUFFIXES and match["file"] is None):
+        raise DataError(f"{source}: no such file or folder")
+    return match
+
+
 def find_files(source: str, split: str | None = None) -> list[Path]:
     """The files that a source stands for, in order.
 
@@ -142,9 +159,7 @@ def find_files(source: str, split: str | None = None) -> list[Path]:
         return [path]
     if path.is_dir():
         return _files_of_folder(path, split)
-    match = _HUB.fullmatch(source)
-    if match is None or (path.suffix in SUFFIXES and match["file"] is None):
-        raise DataError(f"{source}: no such file or folder")
+    match = _hub_name(source)
     return _from_hub(match["repo"], match["revision"], match["file"], split)
 
 

@@ -15,6 +15,7 @@ from alignx.prompts import Condition, Encoder, choose_condition, load_tokenizer
 from alignx.prompts.pairs import describe_counts
 from alignx.prompts.preparing import write_prepared
 from alignx.records import Records, load_taxonomy
+from alignx.records.sources import refuse_missing
 from alignx.training.settings import TrainSettings
 from alignx.training.splitting import Split, split
 
@@ -33,6 +34,7 @@ def train(settings: TrainSettings) -> Path:
     if settings.method is None:
         raise SettingsError("--method is required: ica or pba (scripts/train_ica.sh and train_pba.sh set it)")
     if settings.check:
+        refuse_missing(settings.data)
         return settings.output
     return _Run(settings).run()
 
@@ -75,6 +77,7 @@ class _Run:
         self._save_settings(parts, rows)
         trainer = self._trainer(files, tokenizer, rows, rows.select(parts.train), evaluation)
         self._say(self._plan(parts, trainer))
+        warnings.filterwarnings("ignore", category=FutureWarning, module="transformers.modeling_utils")
         trainer.train()
         if evaluation is not None:
             trainer.evaluate()
