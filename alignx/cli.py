@@ -13,6 +13,12 @@ from alignx import __version__
 from alignx.errors import AlignXError, ExitCode, SettingsError
 
 PROG = "alignx"
+EXTRAS = {
+    "model": ("torch", "transformers", "accelerate", "safetensors", "jinja2"),
+    "train": ("trl", "datasets", "peft", "matplotlib"),
+    "eval": ("scipy",),
+}
+"""Which extra of the package brings which import."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,13 @@ def run(command: Command, argv: Sequence[str], prog: str, **fixed: Any) -> None:
             print(result)
     except AlignXError as error:
         _leave(error, prog)
+    except ModuleNotFoundError as error:
+        extra = next(
+            (extra for extra, packages in EXTRAS.items() if (error.name or "").split(".")[0] in packages), None
+        )
+        if extra is None:
+            raise
+        _leave(SettingsError(f"this needs {error.name}, which is not installed: pip install 'alignx[{extra}]'"), prog)
     except KeyboardInterrupt:
         print(f"{prog}: interrupted; run the same command again to continue", file=sys.stderr)
         sys.exit(ExitCode.INTERRUPTED)

@@ -99,6 +99,8 @@ class Manifest(BaseModel):
     model: ModelIdentity | None = None
     condition: dict[str, Any] | None = None
     """What the model was told: a ``Condition``, as JSON."""
+    condition_reason: str | None = None
+    """Why this condition: what the checkpoint records, what was set, or the default."""
     settings: dict[str, Any] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
     counts: dict[str, Any] = Field(default_factory=dict)

@@ -41,6 +41,7 @@ class Score(BaseModel):
     trimmed_demographics: bool
     history_items: int
     profile: str
+    persona_empty: bool
 
 
 def score(settings: ScoreSettings) -> Path:
@@ -63,6 +64,7 @@ class _Run:
         self.settings = settings
         self.state = PartialState()
         self.output = settings.output
+        self._reason = ""
         self.drafts = self.output.with_name(self.output.name + ".partial")
 
     def run(self) -> Path:
@@ -98,20 +100,18 @@ class _Run:
             print(text, file=sys.stderr, flush=True)
 
     def _condition(self, files: ModelFiles) -> Condition:
+        """The condition to score under; why it is this one goes into the manifest."""
         settings = self.settings
         wanted = settings.wanted()
         if settings.like is not None:
             return self._condition_like(settings.like, wanted)
         if "method" not in wanted:
             raise SettingsError("--method is required without --like: ica or pba")
-        # the published names are recognised by the name the user gave, our checkpoints by the manifest in their folder
-        chosen = choose_condition(
-            str(files.folder) if Path(files.name).is_dir() else files.name, wanted, settings.revision
-        )
+        chosen = choose_condition(files.name, wanted, settings.revision)
         for warning in chosen.warnings:
             self._say(f"warning: {warning}")
-        why = "set by --preset" if settings.preset else chosen.reason
-        self._say(f"{chosen.condition.method.upper()} in preset {chosen.condition.preset} ({why})")
+        self._reason = "set by --preset" if settings.preset else chosen.reason
+        self._say(f"{chosen.condition.method.upper()} in preset {chosen.condition.preset} ({self._reason})")
         return chosen.condition
 
     def _condition_like(self, like: Path, wanted: dict[str, Any]) -> Condition:
@@ -122,7 +122,8 @@ class _Run:
         if found.condition is None:
             raise DataError(f"{like}: its manifest says no condition; expected the scores of a policy")
         condition = Condition.model_validate(found.condition)
-        self._say(f"{condition.method.upper()} in preset {condition.preset} (as {like} was scored)")
+        self._reason = f"as {like} was scored"
+        self._say(f"{condition.method.upper()} in preset {condition.preset} ({self._reason})")
         return condition
 
     def _finished(self, records: Records, condition: Condition, identity: ModelIdentity) -> bool:
@@ -149,6 +150,7 @@ class _Run:
             taxonomy=records.taxonomy.digest,
             model=identity,
             condition=condition.model_dump(mode="json"),
+            condition_reason=self._reason,
             settings=self.settings.model_dump(mode="json"),
             versions=manifest.versions("torch", "transformers", "tokenizers"),
             counts=counts,
@@ -242,6 +244,7 @@ def _line(pair: EncodedPair, chosen: float, rejected: float) -> str:
         trimmed_demographics=pair.trimmed_demographics,
         history_items=pair.history_items,
         profile=pair.profile,
+        persona_empty=pair.persona_empty,
     ).model_dump_json()
 
 

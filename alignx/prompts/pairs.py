@@ -35,6 +35,8 @@ class EncodedPair:
     """History items that are in the prompt (ICA) or behind the profile (PBA)."""
     profile: str
     """Where the profile came from; ``empty`` where it says nothing; empty text where the method uses none."""
+    persona_empty: bool = False
+    """Whether the prompt says nothing about the user."""
 
     @property
     def length(self) -> int:
@@ -100,6 +102,7 @@ class PairEncoder:
             trimmed_demographics=told.demographics != shorter.demographics,
             history_items=shorter.items,
             profile=self._profile_kind(told),
+            persona_empty=self._is_empty(shorter),
         )
         self._count(pair, record)
         return pair
@@ -109,12 +112,17 @@ class PairEncoder:
             return ""
         return told.profile_source.value if told.profile_source and told.profile else "empty"
 
+    def _is_empty(self, told: Told) -> bool:
+        if self.condition.method is Method.PBA:
+            return not told.profile
+        return not (told.items or told.demographics)
+
     def _count(self, pair: EncodedPair, record: Record) -> None:
         self.counts["records"] += 1
         self.counts["prompts_trimmed"] += pair.trimmed_items > 0 or pair.trimmed_demographics
         self.counts["items_trimmed"] += pair.trimmed_items
         self.counts["demographics_trimmed"] += pair.trimmed_demographics
-        self.counts["empty_histories"] += not pair.history_items
+        self.counts["personas_empty"] += pair.persona_empty
         if pair.profile:
             self.counts[f"profile_{pair.profile}"] += 1
         if self.condition.persona is PersonaSource.REVERSED and self.condition.method is Method.ICA:
@@ -182,8 +190,8 @@ def describe_counts(counts: Mapping[str, Any]) -> list[str]:
     profiles = {name.removeprefix("profile_"): n for name, n in counts.items() if name.startswith("profile_") and n}
     if profiles:
         lines.append("profiles: " + ", ".join(f"{n} {name}" for name, n in sorted(profiles.items())))
-    if counts.get("empty_histories"):
-        lines.append(f"{counts['empty_histories']} of {records} records are told without history items")
+    if counts.get("personas_empty"):
+        lines.append(f"{counts['personas_empty']} of {records} prompts say nothing about the user")
     if counts.get("reversal_without_effect"):
         lines.append(
             f"{counts['reversal_without_effect']} of {records} personas hold nothing that can be reversed in the prompt (free text only)"

@@ -144,5 +144,6 @@ def _schema() -> Any:
             ("trimmed_demographics", pa.bool_()),
             ("history_items", pa.int32()),
             ("profile", pa.string()),
+            ("persona_empty", pa.bool_()),
         ]
     )

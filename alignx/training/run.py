@@ -19,6 +19,8 @@ from alignx.records.sources import refuse_missing
 from alignx.training.settings import TrainSettings
 from alignx.training.splitting import Split, split
 
+ROW = "row"
+"""Column of row numbers: which record a training example is."""
 _IDENTITY = ("kind", "data.digest", "taxonomy", "condition", "model.digest", "settings")
 
 
@@ -57,13 +59,12 @@ class _Run:
     def run(self) -> Path:
         files = find_model(self.settings.model, self.settings.revision)
         tokenizer = load_tokenizer(str(files.folder), trust_remote_code=self.settings.trust_remote_code)
-        chosen = choose_condition(str(files.folder), self.settings.wanted())
+        chosen = choose_condition(files.name, self.settings.wanted(), self.settings.revision)
         condition = chosen.condition
         for warning in chosen.warnings:
             self._say(f"warning: {warning}")
-        self._say(
-            f"{condition.method.upper()} in preset {condition.preset} ({'set' if self.settings.preset else chosen.reason})"
-        )
+        self._reason = "set by --preset" if self.settings.preset else chosen.reason
+        self._say(f"{condition.method.upper()} in preset {condition.preset} ({self._reason})")
         encoder = Encoder(tokenizer, condition)
         prepared, data = self._prepared(self.settings.data, self.output / "data", condition, encoder)
         self._say_counts(data)
@@ -132,6 +133,7 @@ class _Run:
             taxonomy=data.taxonomy,
             model=files.identity(self.dtype),
             condition=condition.model_dump(mode="json"),
+            condition_reason=self._reason,
             settings=self.settings.model_dump(
                 mode="json", exclude={"data", "output", "check", "log_batches", "report_to"}
             ),
@@ -160,6 +162,12 @@ class _Run:
         """The encoded pairs, memory-mapped, each with its row number; and how they are divided."""
         rows = _load_rows(prepared, self.state)
         settings = self.settings
+        if settings.drop_empty:
+            told = [row for row, empty in enumerate(rows["persona_empty"]) if not empty]
+            self._say(
+                f"{len(rows) - len(told)} of {len(rows)} records dropped: their prompts say nothing about the user"
+            )
+            rows = rows.select(told).remove_columns(ROW).add_column(ROW, list(range(len(told))))
         parts = split(
             rows["cluster"],
             rows["target"],
@@ -197,11 +205,10 @@ class _Run:
         }
         manifest.write_text(self.output / "split.json", json.dumps(named, indent=1) + "\n")
 
-    def _steps(self, train_rows: int) -> int:
-        return self.settings.max_steps or self.settings.epochs * (train_rows // self.settings.global_batch)
-
     def _trainer(self, files: ModelFiles, tokenizer: Any, rows: Any, training: Any, evaluation: Any) -> Any:
         config = self._config(len(training), evaluation is not None)  # before the model: ZeRO-3 shards it while loading
+        from transformers import PrinterCallback
+
         from alignx.training.trainer import EncodedDPOTrainer, MetricsLog, RowCollator
 
         settings = self.settings
@@ -210,19 +217,21 @@ class _Run:
         batch_log = self.output / f"batches-{self.state.process_index}.jsonl" if settings.log_batches else None
         if batch_log is not None:
             batch_log.unlink(missing_ok=True)
-        return EncodedDPOTrainer(
+        trainer = EncodedDPOTrainer(
             model=model,
             args=config,
             data_collator=RowCollator(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0),
             train_dataset=training,
             eval_dataset=evaluation,
             processing_class=tokenizer,
-            callbacks=[MetricsLog(self.output / "metrics.jsonl")] if self.state.is_main_process else [],
+            callbacks=[MetricsLog(self.output / "metrics.jsonl")],
             record_ids=rows["id"]
             if evaluation is None or settings.eval_data is None
             else [*rows["id"], *evaluation["id"]],
             batch_log=batch_log,
         )
+        trainer.remove_callback(PrinterCallback)  # MetricsLog prints instead
+        return trainer
 
     def _config(self, train_rows: int, evaluates: bool) -> Any:
         """These settings as TRL's."""
@@ -230,7 +239,7 @@ class _Run:
             warnings.simplefilter("ignore", FutureWarning)  # TRL and transformers warn about defaults of their own
             from trl import DPOConfig
 
-            settings, steps = self.settings, self._steps(train_rows)
+            settings, steps = self.settings, self.settings.steps(train_rows)
             return DPOConfig(
                 output_dir=str(self.output),
                 max_steps=steps,
@@ -261,7 +270,7 @@ class _Run:
                 report_to=settings.report_to,
                 remove_unused_columns=False,
                 seed=settings.seed if settings.seed is not None else 42,
-                disable_tqdm=not sys.stderr.isatty(),
+                disable_tqdm=True,
             )
 
     def _plan(self, parts: Split, trainer: Any) -> str:
@@ -303,8 +312,6 @@ def _has_accelerator() -> bool:
 def _load_rows(folder: Path, state: Any) -> Any:
     """Encoded pairs as a memory-mapped dataset with a column of row numbers."""
     from datasets import Dataset, disable_progress_bars
-
-    from alignx.training.trainer import ROW
 
     disable_progress_bars()
     files = sorted(str(path) for path in folder.glob("part-*.parquet"))

@@ -47,6 +47,9 @@ class TrainSettings(ConditionSettings, SourceSettings):
     epochs: int = setting(1, "Passes over the data.", gt=0, source="paper C.2")
     max_steps: int | None = setting(None, "Optimiser steps; by default floor(rows / global batch) an epoch.", gt=0)
 
+    drop_empty: bool = setting(
+        False, "Leave out records whose prompt would say nothing about the user; they are counted."
+    )
     eval_rows: int = setting(
         0, "At most this many records of held-out users or targets, taken out before the steps are counted.", ge=0
     )
@@ -74,6 +77,10 @@ class TrainSettings(ConditionSettings, SourceSettings):
         if self.eval_rows and self.eval_data is not None:
             raise ValueError("--eval-rows and --eval-data exclude each other")
         return self
+
+    def steps(self, rows: int) -> int:
+        """Optimiser steps over so many training rows: whole batches only, ``floor(rows / global batch)`` an epoch."""
+        return self.max_steps or self.epochs * (rows // self.global_batch)
 
     def accumulation(self, processes: int) -> int:
         """Forwards an optimiser step and process, so that a step sees ``global_batch`` pairs.

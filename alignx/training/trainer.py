@@ -5,6 +5,7 @@ a row number must travel; ``tests/training/test_trl_contract.py`` names them all
 """
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from trl import DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from alignx.errors import TrainingError
+from alignx.training.run import ROW
 
-ROW = "row"
 REFERENCE_COLUMNS = ("ref_chosen_logps", "ref_rejected_logps")
 
 
@@ -71,12 +72,18 @@ class EncodedDPOTrainer(DPOTrainer):
 
 
 class MetricsLog(TrainerCallback):
-    """Appends what the trainer logs to a JSON Lines file."""
+    """Appends what the trainer logs to a JSON Lines file, and says the gist now and then."""
 
     def __init__(self, path: Path) -> None:
-        """Start the file anew."""
+        """Name the file; it starts anew with the training."""
         self._path = path
-        path.unlink(missing_ok=True)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Forget an earlier, unfinished run."""
+        if state.is_world_process_zero:
+            self._path.unlink(missing_ok=True)
 
     def on_log(
         self,
@@ -86,7 +93,17 @@ class MetricsLog(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """One line, from the main process."""
-        if state.is_world_process_zero and logs:
-            with self._path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+        """One line in the file for each log, from the main process; about fifty on the screen."""
+        if not state.is_world_process_zero or not logs:
+            return
+        with self._path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+        prefix = "eval_" if "eval_loss" in logs else ""
+        every = max(1, state.max_steps // 50)
+        if f"{prefix}loss" in logs and (prefix or state.global_step % every == 0 or state.global_step == 1):
+            print(
+                f"{'held out' if prefix else 'step'} {state.global_step}/{state.max_steps}  loss {logs[prefix + 'loss']:.4f}  "
+                f"accuracy {logs[prefix + 'rewards/accuracies']:.3f}  margin {logs[prefix + 'rewards/margins']:+.4f}",
+                file=sys.stderr,
+                flush=True,
+            )
