@@ -190,9 +190,11 @@ def _help(group: str = "") -> str:
             "",
             "A first round on the shipped sample, on any machine:",
             f"  {PROG} tiny-model --output out/tiny",
-            "  bash scripts/train_ica.sh --model out/tiny --data data/sample/train.jsonl --output out/ica --global-batch 16",
+            "  bash scripts/train_ica.sh --model out/tiny --data data/sample/train.jsonl --output out/ica "
+            "--global-batch 16",
             "  python eval/loss_ica.py --model out/ica --data data/sample/test.jsonl --output out/ica.jsonl",
-            "  python eval/loss_few_shot.py --like out/ica.jsonl --model out/tiny --data data/sample/test.jsonl --output out/base.jsonl",
+            "  python eval/loss_few_shot.py --like out/ica.jsonl --model out/tiny --data data/sample/test.jsonl "
+            "--output out/base.jsonl",
             "  python eval/acc.py --policy out/ica.jsonl --reference out/base.jsonl",
             "",
             "exit codes: 0 ok, 2 settings, 3 data, 4 model, 5 API, 6 partial, 85 preempted, 130 interrupted",

@@ -3,9 +3,9 @@
     python benchmarks/encoding.py --model out/demo/tiny --data data/sample/train.jsonl
 
 Each stage is measured alone, over the source repeated with other ids until there are ``--records`` of it: reading and
-checking; reading and rendering; reading, rendering and encoding (``PairEncoder``, what scoring and training use); and all of
-it with Parquet writing (``data prepare``). Medians of ``--rounds`` rounds, the stages in turn. Memory is the peak resident
-set of a process of its own that prepares N records, and one that prepares 4 N.
+checking; reading and rendering; reading, rendering and encoding (``PairEncoder``, what scoring and training use); and
+all of it with Parquet writing (``data prepare``). Medians of ``--rounds`` rounds, the stages in turn. Memory is the
+peak resident set of a process of its own that prepares N records, and one that prepares 4 N.
 """
 
 import argparse
@@ -41,7 +41,8 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         source = _repeat(arguments.data, arguments.records, Path(folder) / "records.jsonl")
-        print(f"{arguments.records} records of {arguments.data}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
+        machine = f"{os.cpu_count()} cores, Python {platform.python_version()}"
+        print(f"{arguments.records} records of {arguments.data}, {machine}\n")
         print("| method | read | + render | + encode | + write Parquet |\n|---|---|---|---|---|")
         for method in ("ica", "pba"):
             rates = _rates(source, arguments.model, method, arguments.rounds)

@@ -2,9 +2,11 @@
 
     python benchmarks/scoring.py --size 10m --prompt 1500 --response 100
 
-Ours is ``PairScorer``: batched, only response positions reach the vocabulary. The peer is what the released scripts compute:
-one sequence at a time, logits and log-softmax over every position (the tokenizer is not counted for either). Rounds
-alternate A B A B; parity is asserted first. Random weights and random tokens: the arithmetic is the same.
+Ours is ``PairScorer``: batched, only response positions reach the vocabulary. The peer is what the released scripts
+compute: one sequence at a time, logits and log-softmax over every position (the tokenizer is not counted for either).
+Rounds alternate A B A B; parity is asserted first. Random weights and random tokens: the arithmetic is the same.
+
+In bfloat16 the batch can change a decision (which response is likelier); the share that it changes is printed too.
 """
 
 import argparse
@@ -40,7 +42,10 @@ def main() -> None:
         return [score for i in range(0, len(pairs), size) for score in scorer.score(pairs[i : i + size])]
 
     def straight() -> list[tuple[float, float]]:
-        return [(_straight(model, p.prompt_ids, p.chosen_ids), _straight(model, p.prompt_ids, p.rejected_ids)) for p in pairs]
+        return [
+            (_straight(model, p.prompt_ids, p.chosen_ids), _straight(model, p.prompt_ids, p.rejected_ids))
+            for p in pairs
+        ]
 
     difference = max(abs(a - b) for x, y in zip(ours(), straight(), strict=True) for a, b in zip(x, y, strict=True))
     assert difference < 1e-3, f"the two disagree by {difference} nats"
@@ -51,14 +56,26 @@ def main() -> None:
             run()
             seconds[name].append(time.perf_counter() - start)
     ratios = sorted(b / a for a, b in zip(seconds["ours"], seconds["straight"], strict=True))
+    flipped = _flipped_in_bfloat16(model, pairs, arguments.batch_size)
     print(
-        f"Llama of {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, vocabulary {model.config.vocab_size}, "
-        f"float32, {arguments.threads} threads; prompt {arguments.prompt}, responses {arguments.response}, batch {arguments.batch_size}\n"
+        f"Llama of {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, vocabulary "
+        f"{model.config.vocab_size}, "
+        f"float32, {arguments.threads} threads; prompt {arguments.prompt}, responses {arguments.response}, batch "
+        f"{arguments.batch_size}\n"
         f"largest difference of a summed log-probability: {difference:.1e} nats\n"
         f"PairScorer    {len(pairs) / statistics.median(seconds['ours']):.2f} pairs/s\n"
         f"straight line {len(pairs) / statistics.median(seconds['straight']):.2f} pairs/s\n"
-        f"ratio         {statistics.median(ratios):.2f} × (rounds {ratios[0]:.2f} to {ratios[-1]:.2f})"
+        f"ratio         {statistics.median(ratios):.2f} × (rounds {ratios[0]:.2f} to {ratios[-1]:.2f})\n"
+        f"bfloat16: {flipped} of {len(pairs)} decisions differ between batch 1 and batch {arguments.batch_size}"
     )
+
+
+def _flipped_in_bfloat16(model: LlamaForCausalLM, pairs: list[EncodedPair], size: int) -> int:
+    """How many decisions differ when pairs are scored alone and ``size`` at a time."""
+    scorer = PairScorer(model.to(torch.bfloat16), pad_id=0)
+    alone = [score for pair in pairs for score in scorer.score([pair])]
+    batched = [score for i in range(0, len(pairs), size) for score in scorer.score(pairs[i : i + size])]
+    return sum((a > b) != (c > d) for (a, b), (c, d) in zip(alone, batched, strict=True))
 
 
 @torch.inference_mode()

@@ -50,7 +50,8 @@ def accuracy(settings: AccuracySettings) -> Accuracy:
     """Compare the scores of a policy and a reference; print, and write where asked.
 
     Raises:
-        DataError: A file is unfinished or broken, the two are about different data or conditions, or an id is missing in one.
+        DataError: A file is unfinished or broken, the two are about different data or conditions, or an id is
+            missing in one.
     """
     policy, of_policy = read_scores(settings.policy)
     reference, of_reference = read_scores(settings.reference)
@@ -99,14 +100,16 @@ def describe(found: Accuracy) -> str:
     """The result in a few lines."""
     lines = [
         f"alignment accuracy {found.accuracy}",
-        f"  correct {found.correct}, ties {found.ties}, wrong {found.n - found.correct - found.ties} of n = {found.n} items with "
+        f"  correct {found.correct}, ties {found.ties}, wrong {found.n - found.correct - found.ties} of n = {found.n} "
+        "items with "
         f"{found.targets} distinct targets",
         f"  policy alone, without the reference: {found.raw}",
         f"  mean margin {found.mean_margin:+.4f}; {found.within_noise} margins are below {NOISE} nats",
     ]
     if found.prompts_differ:
         lines.append(
-            f"  {found.prompts_differ} prompts were trimmed differently for policy and reference (their tokenizers differ)"
+            f"  {found.prompts_differ} prompts were trimmed differently for policy and reference (their tokenizers "
+            "differ)"
         )
     return "\n".join([*lines, *(f"  note: {note}" for note in found.notes)])
 
@@ -115,7 +118,8 @@ def _refuse_unlike(settings: AccuracySettings, policy: Manifest, reference: Mani
     differences = policy.differences(reference, SHARED)
     if differences:
         raise DataError(
-            f"{settings.policy} and {settings.reference} differ in {'; '.join(differences)}; score the reference again with "
+            f"{settings.policy} and {settings.reference} differ in {'; '.join(differences)}; score the reference "
+            "again with "
             f"--like {settings.policy}"
         )
 
@@ -127,7 +131,8 @@ def _refuse_unmatched(policy: dict[str, Score], reference: dict[str, Score]) -> 
     ):
         if missing:
             raise DataError(
-                f"{len(missing)} ids are missing from the {side}'s scores, the first is {min(missing)!r}; expected the same ids in both"
+                f"{len(missing)} ids are missing from the {side}'s scores, the first is {min(missing)!r}; expected "
+                "the same ids in both"
             )
 
 

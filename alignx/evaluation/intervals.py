@@ -25,7 +25,8 @@ class Estimate:
     def __str__(self) -> str:
         """As percentages: ``61.2 [57.3, 65.1] (n = 600, 237 clusters)``."""
         note = f"; {self.note}" if self.note else ""
-        return f"{100 * self.mean:.2f} % [{100 * self.low:.2f}, {100 * self.high:.2f}] (n = {self.n}, {self.clusters} clusters{note})"
+        interval = f"[{100 * self.low:.2f}, {100 * self.high:.2f}]"
+        return f"{100 * self.mean:.2f} % {interval} (n = {self.n}, {self.clusters} clusters{note})"
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -37,9 +38,9 @@ def clustered_mean(
 ) -> Estimate:
     """Mean of values whose observations are alike within clusters, with a 95 % interval.
 
-    The variance is the cluster-robust one, ``G/(G−1) · Σ_g (Σ_{i∈g} (y_i − ȳ))² / n²``, and the quantile Student's t with
-    G − 1 degrees of freedom (Cameron & Miller 2015, eq. 5 and §VI). When all values are equal that variance is zero and
-    says nothing; within ``bounds`` the interval is then the exact one for G of G clusters (Clopper & Pearson 1934).
+    The variance is the cluster-robust one, ``G/(G−1) · Σ_g (Σ_{i∈g} (y_i − ȳ))² / n²``, and the quantile Student's
+    t with G − 1 degrees of freedom (Cameron & Miller 2015). When all values are equal that variance is zero and says
+    nothing; within ``bounds`` the interval is then the exact one for G of G clusters (Clopper & Pearson 1934).
 
     Args:
         values: One an observation.
@@ -65,15 +66,9 @@ def clustered_mean(
     variance = count / (count - 1) * math.fsum(math.fsum(group) ** 2 for group in residuals.values()) / n**2
     error = math.sqrt(variance)
     if bounds is not None and mean in bounds:
-        tail = 0.025 ** (1 / count)
-        low, high = (
-            (bounds[0], bounds[0] + (bounds[1] - bounds[0]) * (1 - tail))
-            if mean == bounds[0]
-            else (
-                bounds[0] + (bounds[1] - bounds[0]) * tail,
-                bounds[1],
-            )
-        )
+        least, most = bounds
+        reach = (most - least) * (1 - 0.025 ** (1 / count))
+        low, high = (least, least + reach) if mean == least else (most - reach, most)
         return Estimate(mean, low, high, n, count, error, note)
     half = _t_quantile(count - 1) * error
     low, high = mean - half, mean + half

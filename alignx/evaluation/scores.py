@@ -160,7 +160,8 @@ class _Run:
         differences = found.differences(wanted, IDENTITY)
         if differences:
             raise DataError(
-                f"{where}: holds scores of something else, which differs in {'; '.join(differences)}; choose another --output, or delete it"
+                f"{where}: holds scores of something else, which differs in {'; '.join(differences)}; choose another "
+                "--output, or delete it"
             )
 
     def _open_drafts(self, wanted: Manifest) -> set[str]:
@@ -272,6 +273,7 @@ def read_scores(path: Path) -> tuple[dict[str, Score], Manifest]:
         scores[one.id] = one
     if len(scores) != found.counts.get("scored"):
         raise DataError(
-            f"{path}: has {len(scores)} scores, its manifest says {found.counts.get('scored')}; lines were lost or added, score again"
+            f"{path}: has {len(scores)} scores, its manifest says {found.counts.get('scored')}; lines were lost or "
+            "added, score again"
         )
     return scores, found

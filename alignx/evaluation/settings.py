@@ -10,8 +10,8 @@ from alignx.settings import Settings, required, setting
 class ScoreSettings(ConditionSettings, SourceSettings):
     """Log-probabilities of both responses of every record under one model, one JSON line a record.
 
-    A run that was interrupted continues where it stopped; a finished one does no work. Under torchrun or accelerate launch
-    the processes share the records.
+    A run that was interrupted continues where it stopped; a finished one does no work. Under torchrun or accelerate
+    launch the processes share the records.
     """
 
     model: str = required("Model folder or hub id.")

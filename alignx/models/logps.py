@@ -38,7 +38,8 @@ def response_logps(logits: Tensor, input_ids: Tensor, response_mask: Tensor) -> 
     """
     if logits.shape[:2] != input_ids.shape or response_mask.shape != input_ids.shape:
         raise BatchError(
-            f"logits {tuple(logits.shape)}, input_ids {tuple(input_ids.shape)} and response_mask {tuple(response_mask.shape)} "
+            f"logits {tuple(logits.shape)}, input_ids {tuple(input_ids.shape)} and response_mask "
+            f"{tuple(response_mask.shape)} "
             "disagree, expected (batch, seq, vocab), (batch, seq) and (batch, seq)"
         )
     return _sum_over_responses(logits, lambda selected: selected, input_ids, response_mask)
@@ -94,7 +95,8 @@ class PairScorer:
         self.plain_head = not self._head_stands_alone()
         if self.plain_head:
             warnings.warn(
-                f"{type(model).__name__} does more than a projection to make logits; scoring all positions the plain way",
+                f"{type(model).__name__} does more than a projection to make logits; scoring all positions the plain "
+                "way",
                 stacklevel=2,
             )
 
@@ -120,7 +122,8 @@ class PairScorer:
         for pair, *both in zip(pairs, sums[: len(pairs)], sums[len(pairs) :], strict=True):
             if not all(abs(value) < float("inf") for value in both):
                 raise ModelError(
-                    f"record {pair.id}: log-probabilities are {both[0]} (chosen) and {both[1]} (rejected), expected finite numbers; "
+                    f"record {pair.id}: log-probabilities are {both[0]} (chosen) and {both[1]} (rejected), expected "
+                    "finite numbers; "
                     "the weights may be broken, or float16 may overflow: try --dtype float32"
                 )
         return list(zip(sums[: len(pairs)], sums[len(pairs) :], strict=True))

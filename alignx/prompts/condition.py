@@ -58,7 +58,7 @@ class Condition(BaseModel):
     profile: ProfileSource = ProfileSource.AUTO
     persona: PersonaSource = PersonaSource.OWN
     history: History = "all"
-    """Items of each list: all; the last N; or drawn as in training (0 to 4 of each, by the seed and the record's id)."""
+    """Items of each list: all; the last N; or drawn as in training, 0 to 4 of each by the seed and the record's id."""
     seed: int = 42
     """Of the draw of history items, and of whose persona ``other`` is."""
     positive: str = ""

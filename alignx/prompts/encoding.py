@@ -14,7 +14,8 @@ from alignx.prompts.rendering import Rendered
 
 _PROBE = Rendered(
     "Answer as this user would like it.",
-    '***Task***\n\nIs 3.14 < 22/7? It\'s "naïve"…  two spaces,\ttab — 12345 🙂 日本語\n\n1. *Post:*\nx\n\n\n\n***Response:***\n\n',
+    '***Task***\n\nIs 3.14 < 22/7? It\'s "naïve"…  two spaces,\ttab — 12345 🙂 日本語\n\n'
+    "1. *Post:*\nx\n\n\n\n***Response:***\n\n",
 )
 _PROBE_RESPONSE = "Yes: 22/7 is 3.142857…\n\n- it's larger 🙂"
 
@@ -22,8 +23,8 @@ _PROBE_RESPONSE = "Yes: 22/7 is 3.142857…\n\n- it's larger 🙂"
 class Encoder:
     """Encodes prompts and responses for one tokenizer, preset and date.
 
-    Region by region: the template's control tokens by id, the text between two of them as text. Control-token text inside
-    a post or comment therefore stays text, and clean text gets exactly the ids of the whole string.
+    Region by region: the template's control tokens by id, the text between two of them as text. Control-token text
+    inside a post or comment therefore stays text, and clean text gets exactly the ids of the whole string.
     """
 
     def __init__(self, tokenizer: Any, condition: Condition) -> None:
@@ -34,8 +35,8 @@ class Encoder:
             condition: Whose preset and date to use.
 
         Raises:
-            ModelError: The tokenizer has no fast backend, lacks what the preset needs, or splits text so that regions and
-                the whole string differ.
+            ModelError: The tokenizer has no fast backend, lacks what the preset needs, or splits text so that regions
+                and the whole string differ.
         """
         self.name: str = str(tokenizer.name_or_path)
         self.tokenizer = tokenizer
@@ -118,7 +119,8 @@ class Encoder:
             own = conversation(self.tokenizer, framing, date, (_PROBE.instruction, _PROBE.user, _PROBE_RESPONSE))
             if not own.startswith(whole):
                 raise ModelError(
-                    f"{self.name}: its chat template changes what a turn says, so its prompts cannot be reproduced piece by piece"
+                    f"{self.name}: its chat template changes what a turn says, so its prompts cannot be reproduced "
+                    "piece by piece"
                 )
         expected: list[int] = self.tokenizer(whole, add_special_tokens=False)["input_ids"]
         found = self.prompt(_PROBE) + self.responses([_PROBE_RESPONSE])[0]
@@ -128,8 +130,10 @@ class Encoder:
                 min(len(found), len(expected)),
             )
             raise ModelError(
-                f"{self.name}: its tokenizer splits a text differently alone and inside the whole prompt (first at token {place}), so "
-                "user text cannot be kept apart from control tokens; use a tokenizer in the style of Llama-3, Qwen or Gemma"
+                f"{self.name}: its tokenizer splits a text differently alone and inside the whole prompt (first at "
+                f"token {place}), so "
+                "user text cannot be kept apart from control tokens; use a tokenizer in the style of Llama-3, Qwen or "
+                "Gemma"
             )
 
 

@@ -1,7 +1,7 @@
 """How turns become one sequence: control tokens by id, and between them regions of text with slots.
 
-A framing is compiled once, from the tokenizer's chat template or from the released code's literal tokens. User text only
-ever fills a slot, so control-token text inside a post stays text.
+A framing is compiled once, from the tokenizer's chat template or from the released code's literal tokens. User text
+only ever fills a slot, so control-token text inside a post stays text.
 """
 
 import re
@@ -114,7 +114,8 @@ def _literal(tokenizer: Any, control: Mapping[str, int], preset: Preset) -> Fram
 def _from_template(tokenizer: Any, control: Mapping[str, int], date: str) -> Framing:
     if not tokenizer.chat_template:
         raise ModelError(
-            f"{tokenizer.name_or_path}: no chat template, which preset paper needs; use an instruct model or a released preset"
+            f"{tokenizer.name_or_path}: no chat template, which preset paper needs; use an instruct model or a "
+            "released preset"
         )
     system_turn = _has_system_turn(tokenizer, date)
     slots = _SLOTS if system_turn else (USER, RESPONSE)
@@ -122,13 +123,15 @@ def _from_template(tokenizer: Any, control: Mapping[str, int], date: str) -> Fra
     whole = _apply(tokenizer, date, slots, RESPONSE)
     if not whole.startswith(prompt):
         raise ModelError(
-            f"{tokenizer.name_or_path}: its chat template renders a prompt differently once it is answered, so a response cannot be scored after the prompt it would be generated from"
+            f"{tokenizer.name_or_path}: its chat template renders a prompt differently once it is answered, so a "
+            "response cannot be scored after the prompt it would be generated from"
         )
     response = _split(whole[len(prompt) :], control)
     end = _first_control_after_slot(response)
     if end is None:
         raise ModelError(
-            f"{tokenizer.name_or_path}: its chat template ends a response with no control token, so its end cannot be scored"
+            f"{tokenizer.name_or_path}: its chat template ends a response with no control token, so its end cannot be "
+            "scored"
         )
     strips = frozenset(slot for slot in slots if _strips(tokenizer, date, slots, slot, whole))
     return Framing(_split(prompt, control), response[: end + 1], strips, system_turn)
@@ -169,7 +172,8 @@ def _strips(tokenizer: Any, date: str, slots: tuple[str, ...], slot: str, plain:
     if padded == plain.replace(slot, _PADDED.format(slot)):
         return False
     raise ModelError(
-        f"{tokenizer.name_or_path}: its chat template changes the white space of a turn in a way that cannot be reproduced"
+        f"{tokenizer.name_or_path}: its chat template changes the white space of a turn in a way that cannot be "
+        "reproduced"
     )
 
 

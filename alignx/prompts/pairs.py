@@ -133,7 +133,8 @@ class PairEncoder:
         silent = self.counts["profile_empty"] == self.counts["records"] > 0
         if silent and self.condition.persona is PersonaSource.OWN and self.condition.history != 0:
             raise DataError(
-                f"{self.records.source}: no record has a 'profile' or a history with a stated direction, so PBA has nothing to say "
+                f"{self.records.source}: no record has a 'profile' or a history with a stated direction, so PBA has "
+                "nothing to say "
                 "about any user; annotate directions first, use --method ica, or ask for this with --persona none"
             )
 
@@ -143,8 +144,8 @@ def fit(
 ) -> tuple[Told, list[int]]:
     """What of the persona fits into ``budget`` prompt tokens, and the prompt that says it.
 
-    Over budget, the first item of whichever list is longer goes (of equal ones, a comment), the rest is renumbered, and so
-    on; then the demographics, whole. The instruction, the task, the heading and the response are never touched.
+    Over budget, the first item of whichever list is longer goes (of equal ones, a comment), the rest is renumbered,
+    and so on; then the demographics, whole. The instruction, the task, the heading and the response are never touched.
 
     Raises:
         DataError: The record does not fit even without a persona.
@@ -160,8 +161,10 @@ def fit(
     if first == len(steps):
         least = len(encode(steps[-1])) if steps else len(prompt)
         raise DataError(
-            f"record {record.id}: {least} prompt tokens without any history and {condition.max_length - budget} of the longer response, "
-            f"expected at most {condition.max_length} together; raise --max-length, or skip such records with --skip-invalid N"
+            f"record {record.id}: {least} prompt tokens without any history and {condition.max_length - budget} of "
+            "the longer response, "
+            f"expected at most {condition.max_length} together; raise --max-length, or skip such records with "
+            "--skip-invalid N"
         )
     return steps[first], encode(steps[first])
 
@@ -184,7 +187,8 @@ def describe_counts(counts: Mapping[str, Any]) -> list[str]:
     lines = []
     if counts.get("prompts_trimmed"):
         lines.append(
-            f"{counts['prompts_trimmed']} of {records} prompts were too long: {counts['items_trimmed']} oldest history items and "
+            f"{counts['prompts_trimmed']} of {records} prompts were too long: {counts['items_trimmed']} oldest "
+            "history items and "
             f"{counts['demographics_trimmed']} descriptions were left out"
         )
     profiles = {name.removeprefix("profile_"): n for name, n in counts.items() if name.startswith("profile_") and n}
@@ -194,7 +198,8 @@ def describe_counts(counts: Mapping[str, Any]) -> list[str]:
         lines.append(f"{counts['personas_empty']} of {records} prompts say nothing about the user")
     if counts.get("reversal_without_effect"):
         lines.append(
-            f"{counts['reversal_without_effect']} of {records} personas hold nothing that can be reversed in the prompt (free text only)"
+            f"{counts['reversal_without_effect']} of {records} personas hold nothing that can be reversed in the "
+            "prompt (free text only)"
         )
     return lines
 

@@ -67,9 +67,14 @@ def write_prepared(
     told, taxonomy = condition.model_dump(mode="json"), records.taxonomy.digest
     older = _older(folder)
     pairs = PairEncoder(records, condition, encoder)
-    if older is not None and older.data is not None and older.data.digest == _identity(records).digest:
-        if (older.condition, older.taxonomy, older.settings.get("tokenizer")) == (told, taxonomy, encoder.digest):
-            return older
+    made_of = (told, taxonomy, encoder.digest)
+    if (
+        older is not None
+        and (older.condition, older.taxonomy, older.settings.get("tokenizer")) == made_of
+        and older.data is not None
+        and older.data.digest == _identity(records).digest
+    ):
+        return older
     folder.mkdir(parents=True, exist_ok=True)
     manifest.path_of(folder).unlink(missing_ok=True)
     for shard in folder.glob("part-*.parquet"):
@@ -117,7 +122,8 @@ def _older(folder: Path) -> Manifest | None:
     ]
     if others or (found is not None and found.kind != "prepared"):
         raise DataError(
-            f"{folder}: holds something else ({', '.join(others[:3]) or 'a manifest of another kind'}), choose another --output"
+            f"{folder}: holds something else ({', '.join(others[:3]) or 'a manifest of another kind'}), choose "
+            "another --output"
         )
     return found
 

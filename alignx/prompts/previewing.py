@@ -45,7 +45,9 @@ def preview(settings: PreviewSettings) -> str:
     rendered = render(record, told, condition)
     head = [f"record {record.id} under {condition.method.upper()} in preset {condition.preset}"]
     if settings.model is None:
-        body = f"[system]\n{rendered.instruction}\n[user]\n{rendered.user}\n[chosen]\n{record.chosen}\n[rejected]\n{record.rejected}"
+        turns = (rendered.instruction, rendered.user, record.chosen, record.rejected)
+        names = ("system", "user", "chosen", "rejected")
+        body = "\n".join(f"[{name}]\n{text}" for name, text in zip(names, turns, strict=True))
         return "\n".join([*head, "no --model, so turns as text, untrimmed", "", body])
     tokenizer = load_tokenizer(settings.model, settings.revision)
     encoder = Encoder(tokenizer, condition)
@@ -53,10 +55,12 @@ def preview(settings: PreviewSettings) -> str:
     budget = condition.max_length - max(len(chosen), len(rejected))
     kept, prompt = fit(record, told, condition, encoder, encoder.prompt(rendered), budget)
     head.append(
-        f"tokens: prompt {len(prompt)}, chosen {len(chosen)}, rejected {len(rejected)}; at most {condition.max_length} together"
+        f"tokens: prompt {len(prompt)}, chosen {len(chosen)}, rejected {len(rejected)}; at most "
+        f"{condition.max_length} together"
     )
     head.append(
-        f"trimmed: {told.items - kept.items} of {told.items} history items, demographics {'yes' if told.demographics != kept.demographics else 'no'}"
+        f"trimmed: {told.items - kept.items} of {told.items} history items, demographics "
+        f"{'yes' if told.demographics != kept.demographics else 'no'}"
     )
     if told.profile_source is not None:
         head.append(f"profile: {told.profile_source.value}")

@@ -224,7 +224,8 @@ def as_markdown(source: str, found: Mapping[str, Any]) -> str:
         f"# {source}",
         "",
         f"- records: {records}; users named: {found['users']}",
-        f"- distinct targets: {found['distinct_targets']}; {found['repeated_targets']} occur more than once, one of them "
+        f"- distinct targets: {found['distinct_targets']}; {found['repeated_targets']} occur more than once, one of "
+        "them "
         f"{found['most_repeated_target']} times; intervals are clustered by user, else by target",
         "- records with: " + ", ".join(f"{name} {share(n)}" for name, n in sorted(found["present"].items())),
         "- comments a record: " + _histogram(found["comments_per_record"]),
@@ -263,7 +264,8 @@ def as_markdown(source: str, found: Mapping[str, Any]) -> str:
             counts = row["counts"]
             if counts["positive"] or counts["negative"]:
                 lines.append(
-                    f"| {row['positive']} | {row['negative']} | {counts['positive']} | {counts['neutral']} | {counts['negative']} |"
+                    f"| {row['positive']} | {row['negative']} | {counts['positive']} | {counts['neutral']} | "
+                    f"{counts['negative']} |"
                 )
     return "\n".join(lines) + "\n"
 

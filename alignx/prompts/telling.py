@@ -118,7 +118,8 @@ def _profile(
     directions = [item.direction for item in items if item.direction is not None]
     if items and not directions:
         raise DataError(
-            f"record {teller.id}: no 'profile', and none of its {len(items)} history items has a 'Preference Direction', so PBA "
+            f"record {teller.id}: no 'profile', and none of its {len(items)} history items has a 'Preference "
+            "Direction', so PBA "
             "has no preference direction to put into words; annotate the items, or use --method ica"
         )
     if not directions:

@@ -33,7 +33,8 @@ class Thresholds:
             low, high = Fraction(self.negative), Fraction(self.positive)
         except (ValueError, ZeroDivisionError):
             raise SettingsError(
-                f"thresholds: got positive {self.positive!r}, negative {self.negative!r}, expected decimals such as 0.6, 0.4"
+                f"thresholds: got positive {self.positive!r}, negative {self.negative!r}, expected decimals such as "
+                "0.6, 0.4"
             ) from None
         if not 0 <= low < high <= 1:
             raise SettingsError(

@@ -72,13 +72,14 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:
                 yield (
                     where,
                     BadRow(
-                        f"{where}: not valid JSON at column {error.colno} ({error.msg}), expected one object a line{cut}"
+                        f"{where}: not valid JSON at column {error.colno} ({error.msg}), expected one object a "
+                        f"line{cut}"
                     ),
                 )
 
 
 def _json(path: Path) -> Iterator[tuple[str, Any]]:
-    """The objects of a JSON array (or of concatenated objects), decoded as the file is read, so that memory stays flat."""
+    """The objects of a JSON array (or concatenated objects), decoded as the file is read, so that memory stays flat."""
     decoder = json.JSONDecoder()
     with path.open(encoding="utf-8-sig") as stream:
         text, position, number, array, ended = "", 0, 0, False, False
@@ -104,7 +105,8 @@ def _json(path: Path) -> Iterator[tuple[str, Any]]:
                     more = stream.read(max(_JSON_CHUNK, len(text)))
                     if not more:
                         raise DataError(
-                            f"{path}: not valid JSON in row {number + 1} ({error.msg}), expected an array of objects; the file may be cut"
+                            f"{path}: not valid JSON in row {number + 1} ({error.msg}), expected an array of objects; "
+                            "the file may be cut"
                         ) from error
                     text, position = text[position:] + more, 0
                     continue

@@ -98,7 +98,8 @@ class RecordParser:
             )
         if len(values) != len(self._taxonomy):
             raise DataError(
-                f"{where}: '{DIRECTION}' has {len(values)} values, expected {len(self._taxonomy)}; records made for another "
+                f"{where}: '{DIRECTION}' has {len(values)} values, expected {len(self._taxonomy)}; records made for "
+                "another "
                 "taxonomy must be converted first, or read with --taxonomy FILE"
             )
         try:

@@ -67,7 +67,8 @@ class Taxonomy:
             match = self._phrase.match(profile, position)
             if match is None:
                 raise DataError(
-                    f"profile: {profile[position : position + 60]!r} is no phrase of the taxonomy; a profile is phrases "
+                    f"profile: {profile[position : position + 60]!r} is no phrase of the taxonomy; a profile is "
+                    "phrases "
                     "of the preference dimensions joined by ', '"
                 )
             index, level = self._poles[match[1]]
@@ -83,7 +84,7 @@ def load_taxonomy(path: Path | None = None) -> Taxonomy:
     """The taxonomy in a CSV file with columns index, group, positive, negative; without a path, the paper's 90.
 
     Raises:
-        DataError: The file is missing, lacks a column, has an empty or repeated phrase, or its indices are not 0, 1, 2 ….
+        DataError: The file is missing, lacks a column, has an empty or repeated phrase, or its indices are not 0, 1, 2.
     """
     if path is None:
         return _default()

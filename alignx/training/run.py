@@ -98,7 +98,7 @@ class _Run:
             self._say(line)
 
     def _prepared(self, source: str, folder: Path, condition: Condition, encoder: Encoder) -> tuple[Path, Manifest]:
-        """A folder of encoded pairs: the source itself if it is one, else made from its records once, by one process."""
+        """A folder of encoded pairs: the source itself if it is one, else made from its records by one process."""
         ready = manifest.read_if_present(Path(source)) if Path(source).is_dir() else None
         if ready is not None and ready.kind == "prepared":
             self._refuse_other_preparation(source, ready, condition, encoder)
@@ -123,7 +123,8 @@ class _Run:
             differences.append("the tokenizer")
         if differences:
             raise DataError(
-                f"{source}: was prepared for something else, which differs in {'; '.join(differences)}; prepare it again"
+                f"{source}: was prepared for something else, which differs in {'; '.join(differences)}; prepare it "
+                "again"
             )
 
     def _manifest(self, files: ModelFiles, data: Manifest, condition: Condition) -> Manifest:
@@ -189,7 +190,8 @@ class _Run:
         shared = (set(rows["cluster"]) & set(evaluation["cluster"])) | (set(rows["target"]) & set(evaluation["target"]))
         if shared:
             raise DataError(
-                f"{self.settings.eval_data}: {len(shared)} users or targets are in the training set too, such as {min(shared)}; evaluate on others"
+                f"{self.settings.eval_data}: {len(shared)} users or targets are in the training set too, such as "
+                f"{min(shared)}; evaluate on others"
             )
         return evaluation
 
@@ -276,8 +278,10 @@ class _Run:
     def _plan(self, parts: Split, trainer: Any) -> str:
         settings = self.settings
         return (
-            f"{trainer.args.max_steps} steps of {settings.global_batch} pairs ({settings.micro_batch} × {self.state.num_processes} processes × "
-            f"{self.accumulation} accumulated) over {len(parts.train)} records; {len(parts.evaluation)} held out, {len(parts.left_over)} left over; "
+            f"{trainer.args.max_steps} steps of {settings.global_batch} pairs ({settings.micro_batch} × "
+            f"{self.state.num_processes} processes × "
+            f"{self.accumulation} accumulated) over {len(parts.train)} records; {len(parts.evaluation)} held out, "
+            f"{len(parts.left_over)} left over; "
             f"on {self.state.device}, {self.dtype}"
         )
 

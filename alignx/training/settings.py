@@ -18,7 +18,7 @@ class TrainSettings(ConditionSettings, SourceSettings):
 
     bash scripts/train_ica.sh --model out/tiny --data data/sample/train.jsonl --output out/ica --global-batch 16
 
-    The scripts read configs/train/ica.yaml or pba.yaml, the published run; flags override it, and so do ALIGNX_* variables.
+    The scripts read configs/train/ica.yaml or pba.yaml, the published run; flags and ALIGNX_* variables override it.
     """
 
     reads_config: ClassVar[bool] = True
@@ -91,6 +91,7 @@ class TrainSettings(ConditionSettings, SourceSettings):
         accumulation, rest = divmod(self.global_batch, self.micro_batch * processes)
         if rest or not accumulation:
             raise ValueError(
-                f"--global-batch {self.global_batch} is no multiple of --micro-batch {self.micro_batch} times {processes} processes"
+                f"--global-batch {self.global_batch} is no multiple of --micro-batch {self.micro_batch} times "
+                f"{processes} processes"
             )
         return accumulation

@@ -38,7 +38,8 @@ def split(clusters: Sequence[str], targets: Sequence[str], *, eval_rows: int, gl
     surplus = len(rows) % global_batch
     if surplus == len(rows):
         raise DataError(
-            f"{len(rows)} training records, expected at least one --global-batch of {global_batch}; lower it or bring more records"
+            f"{len(rows)} training records, expected at least one --global-batch of {global_batch}; lower it or bring "
+            "more records"
         )
     drawn = sorted(rows, key=lambda row: digest(seed, "left over", targets[row], row))
     left_over = set(drawn[:surplus])
@@ -68,7 +69,8 @@ def _hold_out(groups: list[list[int]], wanted: int, seed: int) -> set[int]:
     sizes = sorted(len(group) for group in groups)
     if sizes[0] > wanted or len(groups) == 1:
         raise DataError(
-            f"--eval-rows {wanted}: the records fall into {len(groups)} groups that share users or targets, the smallest of {sizes[0]} "
+            f"--eval-rows {wanted}: the records fall into {len(groups)} groups that share users or targets, the "
+            f"smallest of {sizes[0]} "
             "records, so none can be held out; raise it, or give --eval-data"
         )
     held_out: set[int] = set()

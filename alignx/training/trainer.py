@@ -1,7 +1,7 @@
 """TRL's DPO trainer, given token ids instead of text.
 
-The arithmetic is TRL's. Overridden are the seams by which stock TRL would tokenise again and truncate, and through which
-a row number must travel; ``tests/training/test_trl_contract.py`` names them all.
+The arithmetic is TRL's. Overridden are the seams by which stock TRL would tokenise again and truncate, and through
+which a row number must travel; ``tests/training/test_trl_contract.py`` names them all.
 """
 
 import json
@@ -58,12 +58,13 @@ class EncodedDPOTrainer(DPOTrainer):
     ) -> Any:
         """TRL's loss; stops the run, naming the records, when it is not a number."""
         rows = inputs.pop(ROW).tolist()
-        result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        result: Any = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)  # type: ignore[no-untyped-call]
         loss = result[0] if return_outputs else result
         ids = [self._record_ids[row] for row in rows]
         if not torch.isfinite(loss):
             raise TrainingError(
-                f"step {self.state.global_step + 1}: the loss is {loss.item()}, expected a finite number; records of the batch: {', '.join(ids)}"
+                f"step {self.state.global_step + 1}: the loss is {loss.item()}, expected a finite number; records of "
+                f"the batch: {', '.join(ids)}"
             )
         if self._batch_log is not None and model.training:
             with self._batch_log.open("a", encoding="utf-8") as stream:
@@ -102,7 +103,8 @@ class MetricsLog(TrainerCallback):
         every = max(1, state.max_steps // 50)
         if f"{prefix}loss" in logs and (prefix or state.global_step % every == 0 or state.global_step == 1):
             print(
-                f"{'held out' if prefix else 'step'} {state.global_step}/{state.max_steps}  loss {logs[prefix + 'loss']:.4f}  "
+                f"{'held out' if prefix else 'step'} {state.global_step}/{state.max_steps}  loss "
+                f"{logs[prefix + 'loss']:.4f}  "
                 f"accuracy {logs[prefix + 'rewards/accuracies']:.3f}  margin {logs[prefix + 'rewards/margins']:+.4f}",
                 file=sys.stderr,
                 flush=True,
