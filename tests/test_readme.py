@@ -1,0 +1,92 @@
+"""What README and the help promise is run, or at least understood."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from alignx.cli import COMMANDS, _load
+from alignx.settings import parse
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = {
+    "eval/loss_ica.py": ("score",),
+    "eval/loss_pba.py": ("score",),
+    "eval/loss_few_shot.py": ("score",),
+    "eval/acc.py": ("accuracy",),
+    "scripts/train_ica.sh": ("train",),
+    "scripts/train_pba.sh": ("train",),
+}
+CONFIG = {"scripts/train_ica.sh": "configs/train/ica.yaml", "scripts/train_pba.sh": "configs/train/pba.yaml"}
+
+
+def commands_of(page: str) -> list[list[str]]:
+    """The commands in a page's shell blocks, continuation lines joined and comments dropped."""
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def understood(words: list[str]) -> bool:
+    """Parse one of the project's commands; False for somebody else's."""
+    if words[0] in ("python", "bash") and words[1] in SCRIPTS:
+        assert (ROOT / words[1]).is_file()
+        config = ["--config", str(ROOT / CONFIG[words[1]])] if words[1] in CONFIG else []
+        parse(_load(COMMANDS[SCRIPTS[words[1]]].settings), [*config, *words[2:]], words[1])
+    elif words[0] == "alignx" and not words[1].startswith("-"):
+        name = next(name for name in COMMANDS if tuple(words[1 : 1 + len(name)]) == name)
+        parse(_load(COMMANDS[name].settings), words[1 + len(name) :], "alignx")
+    else:
+        return False
+    return True
+
+
+def test_every_command_in_the_readme_is_understood() -> None:
+    assert sum(understood(words) for words in commands_of("README.md")) >= 9
+
+
+def test_the_commands_in_the_help_are_understood() -> None:
+    from alignx.cli import _help
+
+    lines = [shlex.split(line) for line in _help().splitlines() if re.match(r"  (alignx .* --|bash |python )", line)]
+    assert sum(understood(words) for words in lines) == 5
+
+
+def test_the_two_commands_are_targets_of_the_makefile() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    wanted = {words[1] for words in commands_of("README.md") if words[0] == "make"}
+    assert wanted == {"demo", "test"}
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in wanted)
+
+
+def run(*words: str, environment: dict[str, str] | None = None) -> str:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        words,
+        cwd=ROOT,
+        env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), **(environment or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_demo_ends_with_accuracies_and_continues_when_run_again(tmp_path: Path) -> None:
+    """About 100 s: the whole path through the launchers, then again without doing anything twice."""
+    environment = {"QUICK": "1", "OUT": str(tmp_path / "demo"), "OMP_NUM_THREADS": "2"}
+    first = run("bash", "scripts/demo.sh", environment=environment)
+    assert first.count("alignment accuracy") == 4  # two headings, two results
+    assert first.count("n = 96") >= 2
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "demo").glob("*/model.safetensors")}
+    assert len(written) == 3
+    again = run("bash", "scripts/demo.sh", environment=environment)
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+    results = r"correct \d+, ties \d+, wrong \d+"
+    assert re.findall(results, again) == re.findall(results, first)
