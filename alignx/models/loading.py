@@ -1,5 +1,6 @@
 """Finding a model's files, telling one model from another, and loading it."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -86,7 +87,10 @@ def load_model(files: ModelFiles, dtype: str, attention: Attention = "auto", tru
     """
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
 
+    if not sys.stderr.isatty():
+        disable_progress_bar()  # in a log file its lines only hide others
     options = {} if attention == "auto" else {"attn_implementation": attention}
     try:
         model = AutoModelForCausalLM.from_pretrained(

@@ -1,5 +1,6 @@
 """Which records train and which evaluate: by user and target, never by row."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ def split(clusters: Sequence[str], targets: Sequence[str], *, eval_rows: int, gl
     """Divide rows so that no user and no target is on both sides, and training rows fill whole batches.
 
     Which users and targets are held out, and which rows are left over, is drawn by the seed and depends on the rows'
-    clusters and targets, not on their order.
+    users and targets, not on their order.
 
     Args:
         clusters: The user of each row where known, else its target.
@@ -33,7 +34,8 @@ def split(clusters: Sequence[str], targets: Sequence[str], *, eval_rows: int, gl
     Raises:
         DataError: Nothing can be held out without exceeding ``eval_rows``, or too little is left to train.
     """
-    held_out = _hold_out(_groups(clusters, targets), eval_rows, seed) if eval_rows else set()
+    names = _names(clusters, targets)
+    held_out = _hold_out(_groups(clusters, targets), names, eval_rows, seed) if eval_rows else set()
     rows = [row for row in range(len(clusters)) if row not in held_out]
     surplus = len(rows) % global_batch
     if surplus == len(rows):
@@ -41,9 +43,19 @@ def split(clusters: Sequence[str], targets: Sequence[str], *, eval_rows: int, gl
             f"{len(rows)} training records, expected at least one --global-batch of {global_batch}; lower it or bring "
             "more records"
         )
-    drawn = sorted(rows, key=lambda row: digest(seed, "left over", targets[row], row))
+    drawn = sorted(rows, key=lambda row: digest(seed, "left over", names[row]))
     left_over = set(drawn[:surplus])
     return Split(tuple(row for row in rows if row not in left_over), tuple(sorted(held_out)), tuple(sorted(left_over)))
+
+
+def _names(clusters: Sequence[str], targets: Sequence[str]) -> list[tuple[str, str, int]]:
+    """What a row is called wherever it stands: its user, its target, and its number among rows that share both."""
+    seen: Counter[tuple[str, str]] = Counter()
+    names = []
+    for pair in zip(clusters, targets, strict=True):
+        names.append((*pair, seen[pair]))
+        seen[pair] += 1
+    return names
 
 
 def _groups(clusters: Sequence[str], targets: Sequence[str]) -> list[list[int]]:
@@ -65,16 +77,15 @@ def _groups(clusters: Sequence[str], targets: Sequence[str]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _hold_out(groups: list[list[int]], wanted: int, seed: int) -> set[int]:
+def _hold_out(groups: list[list[int]], names: list[tuple[str, str, int]], wanted: int, seed: int) -> set[int]:
     sizes = sorted(len(group) for group in groups)
     if sizes[0] > wanted or len(groups) == 1:
         raise DataError(
             f"--eval-rows {wanted}: the records fall into {len(groups)} groups that share users or targets, the "
-            f"smallest of {sizes[0]} "
-            "records, so none can be held out; raise it, or give --eval-data"
+            f"smallest of {sizes[0]} records, so none can be held out; raise it, or give --eval-data"
         )
     held_out: set[int] = set()
-    for group in sorted(groups, key=lambda group: digest(seed, "held out", min(group))):
+    for group in sorted(groups, key=lambda group: digest(seed, "held out", min(names[row] for row in group))):
         if len(held_out) + len(group) <= wanted:
             held_out.update(group)
     return held_out
