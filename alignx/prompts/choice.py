@@ -5,9 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from alignx import manifest
+from alignx.errors import SettingsError
 from alignx.manifest import Manifest
 from alignx.prompts.condition import Condition
+from alignx.settings import explain
 
 PUBLISHED = tuple(f"JinaLeejnl/AlignXpert-{method}-{size}" for method in ("ICA", "PBA") for size in ("Subset", "Full"))
 """The authors' checkpoints, trained and evaluated on the bytes of the released code."""
@@ -22,11 +26,11 @@ class ChosenCondition:
     warnings: tuple[str, ...] = ()
 
 
-def choose_condition(model: str, wanted: Mapping[str, Any], revision: str | None = None) -> ChosenCondition:
+def choose_condition(model: str | None, wanted: Mapping[str, Any], revision: str | None = None) -> ChosenCondition:
     """The condition for a model.
 
     Args:
-        model: Folder or hub id.
+        model: Folder or hub id; None where there is none yet.
         wanted: What the user set, by the names of :class:`Condition`; at least ``method``.
         revision: Of the hub id.
 
@@ -36,25 +40,28 @@ def choose_condition(model: str, wanted: Mapping[str, Any], revision: str | None
 
     Raises:
         DataError: The checkpoint's manifest is unreadable.
+        SettingsError: What was set is impossible.
     """
     said, reason = _said_by(model, revision)
     merged = {**{name: value for name, value in said.items() if name != "method"}, **wanted}
     if "preset" in wanted and wanted["preset"] != said.get("preset"):
         for name in ("positive", "negative"):  # the thresholds go with the preset unless they were set too
             merged = {k: v for k, v in merged.items() if k != name or name in wanted}
+    try:
+        condition = Condition.model_validate(merged).resolved()
+    except ValidationError as error:
+        raise SettingsError(explain(error, Condition)) from None
     warnings = tuple(
-        f"--{name} {_value(wanted[name])} contradicts the checkpoint, which was made with {said[name]}"
+        f"--{name} {getattr(condition, name)} contradicts the checkpoint, which was made with {said[name]}"
         for name in ("method", "preset", "positive", "negative")
-        if name in wanted and name in said and _value(wanted[name]) != said[name]
+        if name in wanted and name in said and getattr(condition, name) != said[name]
     )
-    return ChosenCondition(Condition.model_validate(merged).resolved(), reason, warnings)
+    return ChosenCondition(condition, reason, warnings)
 
 
-def _value(value: Any) -> Any:
-    return getattr(value, "value", value)
-
-
-def _said_by(model: str, revision: str | None) -> tuple[dict[str, Any], str]:
+def _said_by(model: str | None, revision: str | None) -> tuple[dict[str, Any], str]:
+    if model is None:
+        return {}, "the default: no model"
     found = checkpoint_manifest(model, revision)
     if found is not None and found.kind == "checkpoint" and found.condition:
         keys = ("method", "preset", "positive", "negative", "date")

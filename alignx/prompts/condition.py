@@ -1,9 +1,10 @@
 """What a model is told: one type, used by training, scoring, generation and judging, and kept in every manifest."""
 
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from alignx.prompts.presets import load_preset
 from alignx.records import Thresholds
@@ -68,6 +69,17 @@ class Condition(BaseModel):
     """Prompt and longer response together, in tokens; older history goes first when it is too long."""
     date: str = "26 Jul 2024"
     """Written where a chat template wants today's date, so that a prompt is the same tomorrow."""
+
+    @field_validator("positive", "negative", mode="before")
+    @classmethod
+    def _one_spelling(cls, value: object) -> str:
+        """0.6, ``0.60`` and ``.6`` are the same threshold, and manifests compare as text."""
+        if value == "":
+            return ""
+        try:
+            return format(Decimal(str(value)).normalize(), "f")
+        except ArithmeticError:
+            raise ValueError(f"got {value!r}, expected a decimal number such as 0.6") from None
 
     @property
     def thresholds(self) -> Thresholds:

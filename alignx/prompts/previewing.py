@@ -33,7 +33,7 @@ def preview(settings: PreviewSettings) -> str:
     """
     if settings.method is None:
         raise SettingsError("--method is required: ica or pba")
-    condition = choose_condition(settings.model or "", settings.wanted(), settings.revision).condition
+    condition = choose_condition(settings.model, settings.wanted(), settings.revision).condition
     records = settings.records()
     record = next(islice(records, settings.row - 1, None), None)
     if record is None:

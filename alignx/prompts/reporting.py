@@ -155,9 +155,7 @@ class _Lengths:
 
         self.unit = "characters" if settings.model is None else "tokens"
         self._taxonomy = taxonomy
-        self._condition = choose_condition(
-            settings.model or "", {"method": settings.method}, settings.revision
-        ).condition
+        self._condition = choose_condition(settings.model, {"method": settings.method}, settings.revision).condition
         self._encoder = (
             None
             if settings.model is None

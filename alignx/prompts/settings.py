@@ -1,5 +1,6 @@
 """Settings that several commands share: which records, and what a model is told. Importing this loads no torch."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,12 @@ class ConditionSettings(Settings):
         None, "History items of each list: all, sampled (0 to 4 by the seed), or the last N."
     )
     seed: int | None = setting(None, "Of sampled history and of whose persona 'other' is; 42 by default.")
-    positive: str | None = setting(None, "Mean direction from which on a history is positive; by default the preset's.")
-    negative: str | None = setting(None, "Mean direction up to which a history is negative; by default the preset's.")
+    positive: Decimal | None = setting(
+        None, "Mean direction from which on a history is positive; by default the preset's.", gt=0, le=1
+    )
+    negative: Decimal | None = setting(
+        None, "Mean direction up to which a history is negative; by default the preset's.", ge=0, lt=1
+    )
     max_length: int | None = setting(
         None, f"Prompt and longer response together, in tokens; {MAX_LENGTH} by default.", gt=0
     )

@@ -14,6 +14,9 @@ MOST_SAMPLED = 4
 """Training draws from none to this many of each kind of history item (paper §5)."""
 
 
+_NOBODY = Persona()
+
+
 @dataclass(frozen=True)
 class Told:
     """What a model is told of a user, before it becomes text."""
@@ -55,14 +58,18 @@ def tell(record: Record, condition: Condition, taxonomy: Taxonomy, donors: Mappi
                 raise DataError(f"record {record.id}: no donor for persona 'other'; choose them from all records first")
             teller = donors[record.id]
         case PersonaSource.REVERSED:
-            teller = reverse_persona(record, taxonomy)
+            teller = reverse_persona(record)
         case _:
             teller = record
     comments, choices = _history(teller.persona, record.id, condition)
     if condition.method is Method.ICA:
         shown = load_preset(condition.preset).persona.demographics
         return Told(comments, choices, teller.persona.demographics if shown else "")
-    profile, source = _profile(teller, comments, choices, condition, taxonomy)
+    try:
+        profile, source = _profile(teller, comments, choices, condition, taxonomy)
+    except DataError as error:
+        borrowed = f" (told the persona of record {teller.id})" if teller.id != record.id else ""
+        raise DataError(f"record {record.id}{borrowed}: {error}") from None
     return Told(comments, choices, profile=profile, profile_source=source)
 
 
@@ -73,15 +80,13 @@ def _history(persona: Persona, record_id: str, condition: Condition) -> tuple[tu
         return comments, choices
     if wanted == "sampled":
         return _sample(comments, choices, record_id, condition)
-    return comments[len(comments) - wanted :] if wanted < len(comments) else comments, (
-        choices[len(choices) - wanted :] if wanted < len(choices) else choices
-    )
+    return comments[max(0, len(comments) - wanted) :], choices[max(0, len(choices) - wanted) :]
 
 
 def _sample(
     comments: Sequence[Comment], choices: Sequence[Choice], record_id: str, condition: Condition
 ) -> tuple[tuple[Comment, ...], tuple[Choice, ...]]:
-    """Training's draw: 0 to 4 items of each kind, or as many as there are up to 4 when both draws are empty."""
+    """Training's draw: 0 to 4 items of each kind, cut to what there is; when that leaves nothing, up to 4 of each."""
     rng = random.Random(f"{condition.seed}:{record_id}")
     n_comments = min(rng.randint(0, MOST_SAMPLED), len(comments))
     n_choices = min(rng.randint(0, MOST_SAMPLED), len(choices))
@@ -104,45 +109,36 @@ def _profile(
         wanted = ProfileSource.HISTORY if ready is None else ProfileSource.READY
     if wanted is ProfileSource.READY:
         if ready is None:
-            raise DataError(
-                f"record {teller.id}: has no 'profile'; --profile history makes one from the items' directions"
-            )
-        return ready, wanted
+            raise DataError("has no 'profile'; --profile history makes one from the items' directions")
+        if condition.persona is not PersonaSource.REVERSED:
+            return ready, wanted
+        try:
+            return taxonomy.reverse_profile(ready), wanted
+        except DataError as error:
+            raise DataError(f"its ready profile cannot be reversed: {error}") from None
     if wanted is ProfileSource.GOLDEN:
         if teller.direction is None:
-            raise DataError(
-                f"record {teller.id}: has no 'Preference Direction' of its own, which --profile golden puts into words"
-            )
+            raise DataError("has no 'Preference Direction' of its own, which --profile golden puts into words")
         return verbalise(teller.direction, taxonomy), wanted
     items: list[Comment | Choice] = [*comments, *choices]
     directions = [item.direction for item in items if item.direction is not None]
     if items and not directions:
         raise DataError(
-            f"record {teller.id}: no 'profile', and none of its {len(items)} history items has a 'Preference "
-            "Direction', so PBA "
-            "has no preference direction to put into words; annotate the items, or use --method ica"
+            f"no 'profile', and none of its {len(items)} history items has a 'Preference Direction', so PBA has no "
+            "preference direction to put into words; annotate the items, or use --method ica"
         )
     if not directions:
         return "", None
     return verbalise(aggregate(directions, condition.thresholds), taxonomy), wanted
 
 
-def reverse_persona(record: Record, taxonomy: Taxonomy) -> Record:
+def reverse_persona(record: Record) -> Record:
     """The same record with its persona turned round; its own target stays.
 
-    Choices are swapped, every direction is flipped, a ready profile is said with the opposite poles. What is free text
-    (comments, demographics) cannot be reversed and stays; only the directions of comments are.
-
-    Raises:
-        DataError: The ready profile is not in the taxonomy's phrases.
+    Choices are swapped and every direction is flipped. Free text (comments, demographics) cannot be reversed and stays.
+    A ready profile is reversed where it is told (``Taxonomy.reverse_profile``).
     """
     persona = record.persona
-    try:
-        profile = (
-            None if persona.profile is None else verbalise(reverse(taxonomy.read_profile(persona.profile)), taxonomy)
-        )
-    except DataError as error:
-        raise DataError(f"record {record.id}: cannot reverse its ready profile: {error}") from None
     return replace(
         record,
         direction=record.direction and reverse(record.direction),
@@ -152,7 +148,6 @@ def reverse_persona(record: Record, taxonomy: Taxonomy) -> Record:
             choices=tuple(
                 Choice(c.prompt, c.rejected, c.chosen, c.direction and reverse(c.direction)) for c in persona.choices
             ),
-            profile=profile,
         ),
     )
 
@@ -161,7 +156,7 @@ def choose_donors(records: Sequence[Record], seed: int) -> dict[str, Record]:
     """For each record, the record of another user whose persona stands in for its own.
 
     Records are put on a circle in an order drawn by the seed and their ids; each takes the next one that is of another
-    user, another target and another persona. The order of ``records`` does not matter.
+    user, another target and another persona that is not empty. The order of ``records`` does not matter.
 
     Raises:
         DataError: Some record has no other user to borrow from.
@@ -171,7 +166,8 @@ def choose_donors(records: Sequence[Record], seed: int) -> dict[str, Record]:
     for place, record in enumerate(circle):
         for step in range(1, len(circle)):
             donor = circle[(place + step) % len(circle)]
-            if donor.cluster != record.cluster and donor.target != record.target and donor.persona != record.persona:
+            personas = {record.persona, _NOBODY}
+            if donor.cluster != record.cluster and donor.target != record.target and donor.persona not in personas:
                 donors[record.id] = donor
                 break
         else:

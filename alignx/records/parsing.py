@@ -61,8 +61,8 @@ class RecordParser:
         persona = Persona(
             comments=tuple(self._comment(item, here) for item, here in _items(raw, COMMENTS, where)),
             choices=tuple(self._choice(item, here) for item, here in _items(raw, CHOICES, where)),
-            demographics=_optional_text(raw, DEMOGRAPHICS, where) or "",
-            profile=_optional_text(raw, "profile", where),
+            demographics=_blank_as_empty(_optional_text(raw, DEMOGRAPHICS, where)) or "",
+            profile=_blank_as_empty(_optional_text(raw, "profile", where)),
         )
         direction = self._direction(raw, where)
         user = _name(raw, "user", where)
@@ -152,6 +152,11 @@ def _optional_text(raw: Mapping[str, Any], name: str, where: str) -> str | None:
             f"{where}: '{name}' holds half a surrogate pair at character {error.start}, expected Unicode text"
         ) from None
     return value
+
+
+def _blank_as_empty(text: str | None) -> str | None:
+    """White space says nothing about a user."""
+    return text and (text if text.strip() else "")
 
 
 def _text(raw: Mapping[str, Any], name: str, where: str) -> str:

@@ -61,8 +61,25 @@ class Taxonomy:
             DataError: Part of the profile is no phrase of this taxonomy, or one dimension is stated twice.
         """
         levels = bytearray(b"\x01" * len(self))
+        for index, level in self._poles_of(profile):
+            levels[index] = level
+        return bytes(levels)
+
+    def reverse_profile(self, profile: str) -> str:
+        """A verbalised profile with the opposite phrase in place of each, in the same order.
+
+        Raises:
+            DataError: As :meth:`read_profile`.
+        """
+        return ", ".join(
+            self.dimensions[index].negative if level else self.dimensions[index].positive
+            for index, level in self._poles_of(profile)
+        )
+
+    def _poles_of(self, profile: str) -> list[tuple[int, int]]:
+        """Dimension and level of each phrase of a profile, in its order."""
+        poles: dict[int, int] = {}
         position = 0
-        seen: set[int] = set()
         while position < len(profile):
             match = self._phrase.match(profile, position)
             if match is None:
@@ -72,12 +89,11 @@ class Taxonomy:
                     "of the preference dimensions joined by ', '"
                 )
             index, level = self._poles[match[1]]
-            if index in seen:
+            if index in poles:
                 raise DataError(f"profile: dimension {index} is stated twice, the second time as {match[1]!r}")
-            seen.add(index)
-            levels[index] = level
+            poles[index] = level
             position = match.end()
-        return bytes(levels)
+        return list(poles.items())
 
 
 def load_taxonomy(path: Path | None = None) -> Taxonomy:
