@@ -58,13 +58,9 @@ def load_dimensions(taxonomy: Path, wordings: Path) -> list[Dimension]:
     Raises:
         SystemExit: The two tables do not list the same dimensions, or a wording is empty.
     """
-    known, rows = (
-        list(csv.DictReader(path.read_text("utf-8").splitlines())) for path in (taxonomy, wordings)
-    )
+    known, rows = (list(csv.DictReader(path.read_text("utf-8").splitlines())) for path in (taxonomy, wordings))
     if [row["index"] for row in rows] != [row["index"] for row in known]:
-        raise SystemExit(
-            f"{wordings}: {len(rows)} dimensions, expected the {len(known)} of {taxonomy} in order"
-        )
+        raise SystemExit(f"{wordings}: {len(rows)} dimensions, expected the {len(known)} of {taxonomy} in order")
     dimensions = []
     for row in rows:
         poles = []
