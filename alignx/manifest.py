@@ -216,6 +216,13 @@ def load(path: Path) -> Manifest | None:
         raise DataError(f"{path}: {where}: {first['msg']}; expected the format {FORMAT}") from error
 
 
+def is_intact(output: Path, found: Manifest) -> bool:
+    """Whether every file that a manifest names is still there with the same bytes."""
+    folder = output if output.is_dir() else output.parent
+    paths = [(folder / name, wanted) for name, wanted in found.files.items()]
+    return all(path.is_file() and file_digest(path) == wanted for path, wanted in paths)
+
+
 class RunningDigest:
     """Digest of a sequence of texts, fed one at a time, so that a stream need not be held."""
 

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; xdist brings its own parallelism
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -12,6 +13,9 @@ for _name in [name for name in os.environ if name.startswith("ALIGNX_")]:
     del os.environ[_name]  # settings read them
 
 from tests.worlds import sample_records, write_jsonl  # noqa: E402  (after the environment is set)
+
+settings.register_profile("alignx", deadline=None, derandomize=True)  # a busy machine is no failure
+settings.load_profile("alignx")
 
 
 @pytest.fixture(scope="session")

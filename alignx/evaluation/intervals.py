@@ -29,8 +29,11 @@ class Estimate:
         return f"{100 * self.mean:.2f} % {interval} (n = {self.n}, {self.clusters} clusters{note})"
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+        """For JSON, where what is not a finite number is null."""
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in asdict(self).items()
+        }
 
 
 def clustered_mean(
@@ -70,6 +73,8 @@ def clustered_mean(
         reach = (most - least) * (1 - 0.025 ** (1 / count))
         low, high = (least, least + reach) if mean == least else (most - reach, most)
         return Estimate(mean, low, high, n, count, error, note)
+    if error == 0:
+        note = "; ".join(filter(None, (note, "every cluster has the same mean: the interval says nothing")))
     half = _t_quantile(count - 1) * error
     low, high = mean - half, mean + half
     if bounds is not None:

@@ -13,7 +13,7 @@ from alignx import manifest
 from alignx.errors import DataError, SettingsError
 from alignx.evaluation.settings import ScoreSettings
 from alignx.manifest import Manifest, ModelIdentity
-from alignx.models.loading import ModelFiles, choose_dtype, find_model, load_model
+from alignx.models.loading import ModelFiles, choose_dtype, find_model, has_accelerator, load_model
 from alignx.prompts import Condition, EncodedPair, Encoder, PairEncoder, choose_condition, load_tokenizer
 from alignx.prompts.pairs import describe_counts, read_all
 from alignx.records import Records
@@ -62,12 +62,14 @@ class _Run:
         from accelerate import PartialState
 
         self.settings = settings
-        self.state = PartialState()
+        self.state = PartialState(cpu=not has_accelerator())
         self.output = settings.output
         self._reason = ""
         self.drafts = self.output.with_name(self.output.name + ".partial")
 
     def run(self) -> Path:
+        from accelerate.utils import gather_object
+
         settings = self.settings
         files = find_model(settings.model, settings.revision)
         condition = self._condition(files)
@@ -88,9 +90,8 @@ class _Run:
         if todo:
             self._score(share, files, tokenizer)
         self.state.wait_for_everyone()
+        shares = gather_object([len(share)])
         if self.state.is_main_process:
-            world = self.state.num_processes
-            shares = [len(todo[rank::world]) for rank in range(world)]
             self._commit(pairs, draft.model_copy(update={"counts": {**draft.counts, "shares": shares}}))
         self.state.wait_for_everyone()
         return self.output
@@ -133,11 +134,16 @@ class _Run:
             DataError: It is complete and about something else.
         """
         found = manifest.read_if_present(self.output)
+        if found is None and self.output.exists() and not self.drafts.is_dir():
+            raise DataError(f"{self.output}: is there and holds no scores; choose another --output, or delete it")
         if found is None or not self.output.is_file():
             return False
         for _ in records:
             pass
         self._refuse_other(found, self._manifest(records, condition, identity, {}), self.output)
+        if not _is_whole(self.output, found):
+            self._say(f"{self.output}: was changed since it was written; scoring again")
+            return False
         self._say(f"{self.output}: complete already, {found.counts.get('scored')} records; nothing to do")
         return True
 
@@ -170,9 +176,10 @@ class _Run:
         Returns:
             Ids that are scored already.
         """
-        if self.state.is_main_process and not self.drafts.is_dir():
-            self.drafts.mkdir(parents=True)
-            manifest.write(self.drafts, wanted)
+        if self.state.is_main_process:
+            self.drafts.mkdir(parents=True, exist_ok=True)
+            if manifest.read_if_present(self.drafts) is None:
+                manifest.write(self.drafts, wanted)
         self.state.wait_for_everyone()
         self._refuse_other(manifest.read(self.drafts), wanted, self.drafts)
         done = {line["id"] for line in self._drafted()}
@@ -183,9 +190,7 @@ class _Run:
     def _drafted(self) -> Iterator[dict[str, Any]]:
         """Lines written so far; a last line that a kill cut off is left out and scored again."""
         for path in sorted(self.drafts.glob("part-*.jsonl")):
-            for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-                if line.endswith("\n"):
-                    yield json.loads(line)
+            yield from map(json.loads, path.read_bytes().split(b"\n")[:-1])
 
     def _score(self, share: Sequence[EncodedPair], files: ModelFiles, tokenizer: Any) -> None:
         from tqdm import tqdm
@@ -263,17 +268,25 @@ def read_scores(path: Path) -> tuple[dict[str, Score], Manifest]:
     if found.kind != "scores":
         raise DataError(f"{path}: its manifest says {found.kind!r}, expected 'scores'")
     scores: dict[str, Score] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            one = Score.model_validate_json(line)
-        except ValidationError as error:
-            raise DataError(f"{path}:{number}: no score line ({error.errors()[0]['msg']})") from error
-        if one.id in scores:
-            raise DataError(f"{path}:{number}: id {one.id!r} is there twice, expected each once")
-        scores[one.id] = one
+    with path.open(encoding="utf-8") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                one = Score.model_validate_json(line)
+            except ValidationError as error:
+                raise DataError(f"{path}:{number}: no score line ({error.errors()[0]['msg']})") from error
+            if one.id in scores:
+                raise DataError(f"{path}:{number}: id {one.id!r} is there twice, expected each once")
+            scores[one.id] = one
     if len(scores) != found.counts.get("scored"):
         raise DataError(
             f"{path}: has {len(scores)} scores, its manifest says {found.counts.get('scored')}; lines were lost or "
             "added, score again"
         )
+    if not _is_whole(path, found):
+        raise DataError(f"{path}: was changed since it was written, its manifest says; score again")
     return scores, found
+
+
+def _is_whole(path: Path, found: Manifest) -> bool:
+    """Whether a file has the bytes its manifest was written for, whatever both are called now."""
+    return manifest.file_digest(path) in found.files.values()

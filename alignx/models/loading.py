@@ -70,6 +70,13 @@ def _from_hub(name: str, revision: str | None) -> ModelFiles:
     return ModelFiles(name, folder, folder.name)
 
 
+def has_accelerator() -> bool:
+    """Whether there is a device to compute on other than the CPU."""
+    import torch
+
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
 def choose_dtype(wanted: DType) -> str:
     """The dtype to compute in: ``auto`` is bfloat16 on a GPU that has it, else float32."""
     if wanted != "auto":

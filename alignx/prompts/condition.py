@@ -1,5 +1,6 @@
 """What a model is told: one type, used by training, scoring, generation and judging, and kept in every manifest."""
 
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -69,6 +70,12 @@ class Condition(BaseModel):
     """Prompt and longer response together, in tokens; older history goes first when it is too long."""
     date: str = "26 Jul 2024"
     """Written where a chat template wants today's date, so that a prompt is the same tomorrow."""
+
+    @field_validator("date")
+    @classmethod
+    def _a_date(cls, value: str) -> str:
+        datetime.strptime(value, "%d %b %Y")
+        return value
 
     @field_validator("positive", "negative", mode="before")
     @classmethod

@@ -8,7 +8,7 @@ from typing import Any
 from alignx.errors import ModelError
 from alignx.manifest import digest
 from alignx.prompts.condition import Condition
-from alignx.prompts.framing import Framing, Region, compile_framing, conversation
+from alignx.prompts.framing import Framing, Region, compile_framing, conversation, template_text
 from alignx.prompts.presets import Preset, load_preset
 from alignx.prompts.rendering import Rendered
 
@@ -40,7 +40,7 @@ class Encoder:
         """
         self.name: str = str(tokenizer.name_or_path)
         self.tokenizer = tokenizer
-        self._control = control_tokens(tokenizer)
+        self._control = control_tokens(tokenizer, condition.date)
         self.control_ids = frozenset(self._control.values())
         self._backend = _plain_backend(tokenizer, self._control)
         preset = load_preset(condition.preset)
@@ -51,7 +51,8 @@ class Encoder:
     @cached_property
     def digest(self) -> str:
         """Digest of the tokenizer's rules and of the framing: equal digests encode alike."""
-        return digest(self._backend.to_str(), repr(self.framing))
+        control = sorted(self._control.items())
+        return digest(self._backend.to_str(), control, repr(self.framing))
 
     def prompt(self, rendered: Rendered) -> list[int]:
         """Token ids of a prompt, up to where the response begins."""
@@ -137,15 +138,13 @@ class Encoder:
             )
 
 
-def control_tokens(tokenizer: Any) -> dict[str, int]:
-    """The tokens that no user text may become: special ones, and those the chat template itself names."""
-    template = (
-        tokenizer.chat_template if isinstance(tokenizer.chat_template, str) else str(tokenizer.chat_template or "")
-    )
+def control_tokens(tokenizer: Any, date: str) -> dict[str, int]:
+    """The tokens that no user text may become: special ones, and those the chat template names or writes."""
+    named = str(tokenizer.chat_template or "") + template_text(tokenizer, date)
     return {
         token.content: token_id
         for token_id, token in tokenizer.added_tokens_decoder.items()
-        if token.special or (token.content.strip() and token.content in template)
+        if token.special or (token.content.strip() and token.content in named)
     }
 
 

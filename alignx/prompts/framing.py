@@ -4,9 +4,12 @@ A framing is compiled once, from the tokenizer's chat template or from the relea
 only ever fills a slot, so control-token text inside a post stays text.
 """
 
+import itertools
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from alignx.errors import ModelError
@@ -14,7 +17,9 @@ from alignx.prompts.presets import Preset
 
 SYSTEM, USER, RESPONSE = "ALIGNX0SYSTEM0SLOT", "ALIGNX0USER0SLOT", "ALIGNX0RESPONSE0SLOT"
 _SLOTS = (SYSTEM, USER, RESPONSE)
-_PADDED = " \n{} \n"
+_TRIMS = (None, "", "\n", " ")
+_PADDINGS = ("\n", " ", "\t", " \n", "\n \n")
+DATE_FORMAT = "%d %b %Y"
 
 
 @dataclass(frozen=True)
@@ -34,32 +39,42 @@ class Region:
 
 
 @dataclass(frozen=True)
+class Trim:
+    """What is removed from around a slot's text: these characters on each side; None is any white space, "" nothing."""
+
+    left: str | None = ""
+    right: str | None = ""
+
+    def __call__(self, text: str) -> str:
+        """The text without them."""
+        return text.lstrip(self.left).rstrip(self.right)
+
+
+@dataclass(frozen=True)
 class Framing:
     """Everything around the texts of a conversation."""
 
     prompt: tuple[int | Region, ...]
     response: tuple[int | Region, ...]
     """From the end of the prompt to the end-of-turn token, included once."""
-    strips: frozenset[str]
-    """Slots whose text the chat template strips of surrounding white space."""
-    system_turn: bool
+    trims: tuple[tuple[str, Trim], ...]
+    """What the chat template, or the released code, removes from around each slot's text."""
+    system_turn: bool = True
     """False: the template has none, and the instruction is the first paragraph of the user turn."""
-    strip_response_newlines: bool = False
 
     def texts(self, instruction: str, user: str) -> dict[str, str]:
         """The filling of a prompt's slots."""
         if not self.system_turn:
-            return {USER: self._clean(USER, f"{instruction}\n\n{user}")}
-        return {SYSTEM: self._clean(SYSTEM, instruction), USER: self._clean(USER, user)}
+            return self._trimmed({USER: f"{instruction}\n\n{user}"})
+        return self._trimmed({SYSTEM: instruction, USER: user})
 
     def response_texts(self, response: str) -> dict[str, str]:
         """The filling of a response's slot."""
-        if self.strip_response_newlines:
-            response = response.rstrip("\n")
-        return {RESPONSE: self._clean(RESPONSE, response)}
+        return self._trimmed({RESPONSE: response})
 
-    def _clean(self, slot: str, text: str) -> str:
-        return text.strip() if slot in self.strips else text
+    def _trimmed(self, texts: dict[str, str]) -> dict[str, str]:
+        trims = dict(self.trims)
+        return {slot: trims[slot](text) if slot in trims else text for slot, text in texts.items()}
 
 
 def conversation(tokenizer: Any, framing: Framing, date: str, turns: tuple[str, str, str]) -> str:
@@ -69,6 +84,17 @@ def conversation(tokenizer: Any, framing: Framing, date: str, turns: tuple[str, 
     if not framing.system_turn:
         messages = [{"role": "user", "content": f"{instruction}\n\n{user}"}]
     return _render(tokenizer, [*messages, {"role": "assistant", "content": response}], date, answered=True)
+
+
+def template_text(tokenizer: Any, date: str) -> str:
+    """What the chat template writes around the slots, to see which tokens it uses; empty where it fails."""
+    if not tokenizer.chat_template:
+        return ""
+    slots = _SLOTS if _has_system_turn(tokenizer, date) else (USER, RESPONSE)
+    try:
+        return _apply(tokenizer, date, slots, None) + _apply(tokenizer, date, slots, RESPONSE)
+    except Exception:  # compile_framing says what is wrong with it
+        return ""
 
 
 def compile_framing(tokenizer: Any, control: Mapping[str, int], preset: Preset, date: str) -> Framing:
@@ -106,9 +132,8 @@ def _literal(tokenizer: Any, control: Mapping[str, int], preset: Preset) -> Fram
     if tokenizer.eos_token is None:
         raise ModelError(f"{name}: no end-of-sequence token, which the released presets need; use --preset paper")
     response = f"{RESPONSE}{preset.response_end}{tokenizer.eos_token}"
-    return Framing(
-        _split(prompt, control), _split(response, control), frozenset(), True, preset.strip_response_newlines
-    )
+    trims = ((RESPONSE, Trim(right="\n")),) if preset.strip_response_newlines else ()
+    return Framing(_split(prompt, control), _split(response, control), trims)
 
 
 def _from_template(tokenizer: Any, control: Mapping[str, int], date: str) -> Framing:
@@ -119,13 +144,25 @@ def _from_template(tokenizer: Any, control: Mapping[str, int], date: str) -> Fra
         )
     system_turn = _has_system_turn(tokenizer, date)
     slots = _SLOTS if system_turn else (USER, RESPONSE)
-    prompt = _apply(tokenizer, date, slots, None)
-    whole = _apply(tokenizer, date, slots, RESPONSE)
+    try:
+        prompt = _apply(tokenizer, date, slots, None)
+        whole = _apply(tokenizer, date, slots, RESPONSE)
+    except Exception as error:  # templates fail with errors of their own choosing
+        raise ModelError(
+            f"{tokenizer.name_or_path}: its chat template fails: {' '.join(str(error).split())}"
+        ) from error
     if not whole.startswith(prompt):
         raise ModelError(
             f"{tokenizer.name_or_path}: its chat template renders a prompt differently once it is answered, so a "
             "response cannot be scored after the prompt it would be generated from"
         )
+    for slot in slots:
+        if whole.count(slot) != 1:
+            turn = slot.split("0")[1].lower()
+            raise ModelError(
+                f"{tokenizer.name_or_path}: its chat template writes the {turn} turn {whole.count(slot)} times, "
+                "expected once"
+            )
     response = _split(whole[len(prompt) :], control)
     end = _first_control_after_slot(response)
     if end is None:
@@ -133,8 +170,8 @@ def _from_template(tokenizer: Any, control: Mapping[str, int], date: str) -> Fra
             f"{tokenizer.name_or_path}: its chat template ends a response with no control token, so its end cannot be "
             "scored"
         )
-    strips = frozenset(slot for slot in slots if _strips(tokenizer, date, slots, slot, whole))
-    return Framing(_split(prompt, control), response[: end + 1], strips, system_turn)
+    trims = tuple((slot, _trim(tokenizer, date, slots, slot, whole)) for slot in slots)
+    return Framing(_split(prompt, control), response[: end + 1], trims, system_turn)
 
 
 def _has_system_turn(tokenizer: Any, date: str) -> bool:
@@ -145,11 +182,11 @@ def _has_system_turn(tokenizer: Any, date: str) -> bool:
     return SYSTEM in text
 
 
-def _apply(tokenizer: Any, date: str, slots: tuple[str, ...], answer: str | None, padded: str | None = None) -> str:
-    """The chat template's text around slots; ``padded`` names a slot to be surrounded by white space."""
+def _apply(tokenizer: Any, date: str, slots: Sequence[str], answer: str | None, **contents: str) -> str:
+    """The chat template's text around slots; ``contents`` puts other text in a slot's place."""
 
     def content(slot: str) -> str:
-        return _PADDED.format(slot) if slot == padded else slot
+        return contents.get(slot, slot)
 
     messages = [{"role": "system", "content": content(SYSTEM)}] if SYSTEM in slots else []
     messages.append({"role": "user", "content": content(USER)})
@@ -160,17 +197,35 @@ def _apply(tokenizer: Any, date: str, slots: tuple[str, ...], answer: str | None
 
 def _render(tokenizer: Any, messages: list[dict[str, str]], date: str, *, answered: bool) -> str:
     text: str = tokenizer.apply_chat_template(
-        messages, tokenize=False, add_generation_prompt=not answered, date_string=date
+        messages,
+        chat_template=_dated(tokenizer.get_chat_template(), date),
+        tokenize=False,
+        add_generation_prompt=not answered,
+        date_string=date,
     )
     return text
 
 
-def _strips(tokenizer: Any, date: str, slots: tuple[str, ...], slot: str, plain: str) -> bool:
-    padded = _apply(tokenizer, date, slots, RESPONSE, padded=slot)
-    if padded == plain:
-        return True
-    if padded == plain.replace(slot, _PADDED.format(slot)):
-        return False
+def _dated(template: str, date: str) -> str:
+    """A chat template in which ``strftime_now`` is the condition's date: a macro of that name hides the function."""
+    day = datetime.strptime(date, DATE_FORMAT)
+    formats = dict.fromkeys(re.findall(r"strftime_now\(\s*['\"](.+?)['\"]", template))
+    if not formats:
+        return template
+    said = json.dumps({wanted: day.strftime(wanted) for wanted in formats})
+    return "{% macro strftime_now(wanted) %}{{ " + said + "[wanted] }}{% endmacro %}" + template
+
+
+def _trim(tokenizer: Any, date: str, slots: Sequence[str], slot: str, plain: str) -> Trim:
+    """What the chat template removes from around a slot's text, found by trying."""
+
+    def gives(padded: str, trimmed: str) -> bool:
+        return _apply(tokenizer, date, slots, RESPONSE, **{slot: padded}) == plain.replace(slot, trimmed)
+
+    for left, right in itertools.product(_TRIMS, _TRIMS):
+        trim = Trim(left, right)
+        if all(gives(p + slot, trim(p + slot)) and gives(slot + p, trim(slot + p)) for p in _PADDINGS):
+            return trim
     raise ModelError(
         f"{tokenizer.name_or_path}: its chat template changes the white space of a turn in a way that cannot be "
         "reproduced"

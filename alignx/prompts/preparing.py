@@ -16,6 +16,8 @@ from alignx.prompts.settings import ConditionSettings, SourceSettings
 from alignx.records import Records
 from alignx.settings import required, setting
 
+SHARDS = "pairs-*.parquet"
+"""Names of the shards in a prepared folder."""
 _SHARD_ROWS = 4096
 
 
@@ -44,8 +46,9 @@ def prepare(settings: PrepareSettings) -> Path:
         raise SettingsError("--method is required: ica or pba")
     condition = choose_condition(settings.model, settings.wanted(), settings.revision).condition
     encoder = Encoder(load_tokenizer(settings.model, settings.revision), condition)
-    found = write_prepared(settings.output, settings.records(), condition, encoder, settings.model_dump(mode="json"))
-    for line in describe_counts(found.counts):
+    records = settings.records()
+    found = write_prepared(settings.output, records, condition, encoder, settings.model_dump(mode="json"))
+    for line in [*records.notes(), *describe_counts(found.counts)]:
         print(line)
     print(f"{settings.output}: {found.counts['records']} pairs encoded; train with --data {settings.output}")
     return settings.output
@@ -72,18 +75,20 @@ def write_prepared(
         older is not None
         and (older.condition, older.taxonomy, older.settings.get("tokenizer")) == made_of
         and older.data is not None
+        and older.data.skipped <= records.skip_invalid
         and older.data.digest == _identity(records).digest
+        and manifest.is_intact(folder, older)
     ):
         return older
     folder.mkdir(parents=True, exist_ok=True)
     manifest.path_of(folder).unlink(missing_ok=True)
-    for shard in folder.glob("part-*.parquet"):
+    for shard in folder.glob(SHARDS):
         shard.unlink()
     bar = tqdm(pairs, desc="encoding", unit=" records", disable=None, leave=False)
     for number, rows in enumerate(_chunks(bar, _SHARD_ROWS)):
         columns = {name: [getattr(pair, name) for pair in rows] for name in _schema().names}
         table = pyarrow.Table.from_pydict(columns, schema=_schema())
-        pyarrow.parquet.write_table(table, folder / f"part-{number:05d}.parquet", compression="zstd")
+        pyarrow.parquet.write_table(table, folder / f"pairs-{number:05d}.parquet", compression="zstd")
     found = Manifest(
         kind="prepared",
         data=records.identity,
@@ -92,7 +97,7 @@ def write_prepared(
         settings={**settings, "tokenizer": encoder.digest},
         versions=manifest.versions("tokenizers", "transformers", "pyarrow"),
         counts=dict(pairs.counts),
-        files={path.name: manifest.file_digest(path) for path in sorted(folder.glob("part-*.parquet"))},
+        files={path.name: manifest.file_digest(path) for path in sorted(folder.glob(SHARDS))},
     )
     manifest.write(folder, found)
     return found
@@ -115,16 +120,15 @@ def _older(folder: Path) -> Manifest | None:
     if not folder.is_dir():
         raise DataError(f"{folder}: is a file, expected a folder to write")
     found = manifest.read_if_present(folder)
+    ours = {manifest.path_of(folder)} if found is not None else set()
     others = [
         path.name
         for path in folder.iterdir()
-        if not path.match("part-*.parquet") and path != manifest.path_of(folder) and not path.name.startswith(".")
+        if not path.match(SHARDS) and path not in ours and not path.name.startswith(".")
     ]
     if others or (found is not None and found.kind != "prepared"):
-        raise DataError(
-            f"{folder}: holds something else ({', '.join(others[:3]) or 'a manifest of another kind'}), choose "
-            "another --output"
-        )
+        what = ", ".join(others[:3]) or "a manifest of another kind"
+        raise DataError(f"{folder}: holds something else ({what}), choose another --output")
     return found
 
 

@@ -44,7 +44,7 @@ class Records:
         """
         self.source = source
         self.taxonomy = taxonomy or load_taxonomy()
-        self._split, self._limit, self._skip_invalid = split, limit, skip_invalid
+        self._split, self._limit, self.skip_invalid = split, limit, skip_invalid
         self._reset()
 
     def _reset(self) -> None:
@@ -105,10 +105,10 @@ class Records:
         Raises:
             DataError: ``skip_invalid`` rows have been skipped already.
         """
-        if len(self.problems) >= self._skip_invalid:
-            if self._skip_invalid:
+        if len(self.problems) >= self.skip_invalid:
+            if self.skip_invalid:
                 raise DataError(
-                    f"{error} (and {len(self.problems)} rows before it; --skip-invalid allows {self._skip_invalid})"
+                    f"{error} (and {len(self.problems)} rows before it; --skip-invalid allows {self.skip_invalid})"
                 )
             raise error
         self.problems.append(str(error))

@@ -10,10 +10,10 @@ from typing import Any
 from alignx import manifest
 from alignx.errors import DataError, SettingsError
 from alignx.manifest import Manifest
-from alignx.models.loading import ModelFiles, choose_dtype, find_model, load_model
+from alignx.models.loading import ModelFiles, choose_dtype, find_model, has_accelerator, load_model
 from alignx.prompts import Condition, Encoder, choose_condition, load_tokenizer
 from alignx.prompts.pairs import describe_counts
-from alignx.prompts.preparing import write_prepared
+from alignx.prompts.preparing import SHARDS, write_prepared
 from alignx.records import Records, load_taxonomy
 from alignx.records.sources import refuse_missing
 from alignx.training.settings import TrainSettings
@@ -50,7 +50,7 @@ class _Run:
         self.settings = settings
         self.output = settings.output
         self.dtype = choose_dtype(settings.dtype)
-        self.state = PartialState(cpu=not _has_accelerator())
+        self.state = PartialState(cpu=not has_accelerator())
         try:
             self.accumulation = settings.accumulation(self.state.num_processes)
         except ValueError as error:
@@ -262,7 +262,7 @@ class _Run:
                 max_length=None,
                 bf16=self.dtype == "bfloat16",
                 fp16=self.dtype == "float16",
-                use_cpu=not _has_accelerator(),
+                use_cpu=not has_accelerator(),
                 gradient_checkpointing=settings.gradient_checkpointing,
                 eval_strategy="steps" if evaluates and settings.eval_every else "no",
                 eval_steps=settings.eval_every,
@@ -307,18 +307,12 @@ class _Run:
         self._say(f"next: python eval/loss_{self.settings.method}.py --model {self.output} --data … --output …")
 
 
-def _has_accelerator() -> bool:
-    import torch
-
-    return torch.cuda.is_available() or torch.backends.mps.is_available()
-
-
 def _load_rows(folder: Path, state: Any) -> Any:
     """Encoded pairs as a memory-mapped dataset with a column of row numbers."""
     from datasets import Dataset, disable_progress_bars
 
     disable_progress_bars()
-    files = sorted(str(path) for path in folder.glob("part-*.parquet"))
+    files = sorted(str(path) for path in folder.glob(SHARDS))
     with state.main_process_first():
         rows = Dataset.from_parquet(files, cache_dir=str(folder / ".arrow"))
     return rows.add_column(ROW, list(range(len(rows))))

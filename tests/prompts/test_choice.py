@@ -191,7 +191,7 @@ def test_the_same_threshold_written_otherwise_contradicts_nothing(tmp_path: Path
 
 @pytest.mark.parametrize(("positive", "negative"), [("0.4", "0.6"), ("0.5", "0.5"), ("1.1", "0.4"), ("high", "low")])
 def test_impossible_thresholds_are_refused(positive: str, negative: str) -> None:
-    with pytest.raises(SettingsError, match="(thresholds|--positive): got "):
+    with pytest.raises(SettingsError, match=r"(thresholds|--positive): got "):
         choose_condition(None, {"method": "pba", "positive": positive, "negative": negative})
 
 

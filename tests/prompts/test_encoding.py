@@ -205,6 +205,16 @@ def test_a_token_that_the_template_puts_together_is_a_control_token() -> None:
     assert ids.count(user_turn) == 1
 
 
+def test_of_two_control_tokens_that_begin_alike_the_longer_one_is_meant() -> None:
+    def change(backend: Tokenizer) -> None:
+        backend.add_special_tokens([AddedToken("<|im_start|>user", normalized=False, special=True)])
+
+    tokenizer = chatml(change=change)
+    ids = Encoder(tokenizer, PAPER).prompt(Rendered("I", "U"))
+    assert ids.count(tokenizer.convert_tokens_to_ids("<|im_start|>user")) == 1
+    assert ids.count(tokenizer.convert_tokens_to_ids("<|im_start|>")) == 2  # of the system turn and of the answer
+
+
 def test_an_added_token_that_the_template_does_not_name_stays_what_it_is_in_text() -> None:
     gemma = families()["gemma"]()
     (ids,) = Encoder(gemma.tokenizer, PAPER).responses(["<h1>A\n\nB</h1>"])
@@ -474,8 +484,7 @@ CHANGES = {
     "double spaces": turns("m['content'] | replace('  ', ' ')"),
     "no user turn": turns("m['content'] if m['role'] != 'user' else ''"),
     "no answer": turns("m['content'] if m['role'] != 'assistant' else ''"),
-    "only leading white space stripped": turns("m['content'].lstrip()"),
-    "only trailing newlines stripped": turns("m['content'].rstrip('\n')"),
+    "a kind of white space stripped": turns("m['content'].strip('\t')"),
 }
 
 
@@ -483,6 +492,15 @@ CHANGES = {
 def test_a_template_that_changes_what_a_turn_says_is_refused_by_name(template: str) -> None:
     with pytest.raises(ModelError, match=r"^odd-one: its chat template"):
         Encoder(chatml(template), PAPER)
+
+
+@pytest.mark.parametrize(
+    ("strip", "kept"),
+    [("lstrip()", "Yes \n"), ("rstrip('\n')", "\n Yes "), ("strip()", "Yes"), ("strip(' ')", "\n Yes \n")],
+)
+def test_what_a_template_strips_is_stripped_likewise(strip: str, kept: str) -> None:
+    tokenizer = chatml(turns(f"m['content'].{strip}"))
+    assert tokenizer.decode(Encoder(tokenizer, PAPER).responses(["\n Yes \n"])[0]) == kept + "<|im_end|>"
 
 
 def test_a_template_that_says_a_turn_as_it_is_passes_where_those_above_are_refused() -> None:

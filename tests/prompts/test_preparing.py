@@ -37,7 +37,7 @@ def write(folder: Path, data: Path, condition: Condition = ICA, tokenizer: Any =
 
 def rows(folder: Path) -> list[dict[str, Any]]:
     """Every row of the folder's shards, in order."""
-    shards = sorted(folder.glob("part-*.parquet"))
+    shards = sorted(folder.glob("pairs-*.parquet"))
     return [row for shard in shards for row in pq.read_table(shard).to_pylist()]
 
 
@@ -89,7 +89,7 @@ def test_the_manifest_says_what_the_rows_are_made_of(data: Path, tmp_path: Path)
     assert (said.kind, said.data, said.taxonomy) == ("prepared", records.identity, load_taxonomy().digest)
     assert Condition.model_validate(said.condition) == ICA
     assert said.settings["tokenizer"] == Encoder(llama().tokenizer, ICA).digest
-    assert said.files == {"part-00000.parquet": manifest.file_digest(folder / "part-00000.parquet")}
+    assert said.files == {"pairs-00000.parquet": manifest.file_digest(folder / "pairs-00000.parquet")}
     assert (said.counts["records"], [row["id"] for row in rows(folder)]) == (12, ids)
 
 
@@ -97,7 +97,7 @@ def test_rows_go_to_shards_in_order(data: Path, tmp_path: Path, monkeypatch: pyt
     write(tmp_path / "one", data)
     monkeypatch.setattr(preparing, "_SHARD_ROWS", 5)
     said = write(tmp_path / "three", data)
-    assert list(said.files) == ["part-00000.parquet", "part-00001.parquet", "part-00002.parquet"]  # 5, 5 and 2 rows
+    assert list(said.files) == ["pairs-00000.parquet", "pairs-00001.parquet", "pairs-00002.parquet"]  # 5, 5 and 2 rows
     assert [pq.read_metadata(tmp_path / "three" / name).num_rows for name in said.files] == [5, 5, 2]
     assert rows(tmp_path / "three") == rows(tmp_path / "one")
 
@@ -109,6 +109,18 @@ def test_the_command_samples_history_as_training_does_and_says_what_it_made(
     assert prepare(PrepareSettings(output=tmp_path / "prepared", **told)) == tmp_path / "prepared"
     assert manifest.read(tmp_path / "prepared").condition["history"] == "sampled"
     assert f"{tmp_path / 'prepared'}: 12 pairs encoded; train with --data" in capsys.readouterr().out
+
+
+def test_the_command_shows_the_records_that_it_skipped(
+    tiny_model: Path, data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    raw = sample_records(3, seed=5)
+    write_jsonl(data, [{**raw[0], "id": "long", "prompt": "long " * 3000}, *raw[1:]])
+    told = {"data": str(data), "model": str(tiny_model), "method": Method.ICA, "max_length": 1500}
+    prepare(PrepareSettings(output=tmp_path / "prepared", skip_invalid=1, **told))
+    shown = "".join(capfd.readouterr())
+    assert "2 pairs encoded" in shown
+    assert "skipped 1 invalid rows: record long: " in shown
 
 
 def test_the_command_asks_for_a_method(tiny_model: Path, data: Path, tmp_path: Path) -> None:
@@ -245,7 +257,7 @@ def test_records_that_were_skipped_before_are_an_error_once_they_may_not_be(data
 def test_a_damaged_shard_is_written_anew(damage: Callable[[Path], None], data: Path, tmp_path: Path) -> None:
     write(tmp_path / "prepared", data)
     whole = rows(tmp_path / "prepared")
-    damage(tmp_path / "prepared" / "part-00000.parquet")
+    damage(tmp_path / "prepared" / "pairs-00000.parquet")
     write(tmp_path / "prepared", data)
     assert rows(tmp_path / "prepared") == whole
 
@@ -263,7 +275,7 @@ def test_a_preparation_that_fails_half_way_is_unfinished_and_is_made_anew(
     data.write_text("".join([*lines[:9], '{"prompt": "no responses"}\n']), encoding="utf-8")
     with pytest.raises(DataError, match=r"records.jsonl:10: 'chosen' is missing"):
         write(folder, data, ICA.model_copy(update={"date": "01 Feb 2003"}))
-    assert len(list(folder.glob("part-*.parquet"))) == 2  # it had got that far
+    assert len(list(folder.glob("pairs-*.parquet"))) == 2  # it had got that far
     with pytest.raises(DataError, match="so it is unfinished"):
         manifest.read(folder)
     data.write_text(intact, encoding="utf-8")

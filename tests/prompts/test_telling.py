@@ -310,7 +310,7 @@ def test_in_context_no_profile_is_told_and_no_direction_needed() -> None:
         (
             person(profile="Likes humor, likes a good laugh"),
             {"persona": "reversed"},
-            "record one: its ready profile cannot be reversed: profile: 'likes a good laugh' is no phrase of the taxonomy",
+            "record one: its ready profile cannot be reversed: profile: 'likes a good laugh' is no phrase",
         ),
         (person([LIKES_HUMOR]), {"persona": "other"}, "record one: no donor for persona 'other'"),
     ],

@@ -1,0 +1,531 @@
+"""Scoring a source of records: right numbers, whatever the batch, the order and the interruptions."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoTokenizer, Gemma2Config, Gemma2ForCausalLM, LlamaForCausalLM
+
+from alignx import cli, manifest
+from alignx.errors import DataError, ModelError, SettingsError
+from alignx.evaluation import scores
+from alignx.evaluation.scores import read_scores, score
+from alignx.evaluation.settings import ScoreSettings
+from alignx.models.tiny import TinyModelSettings, make
+from alignx.prompts import Condition
+from tests.evaluation.conftest import settings
+from tests.evaluation.straight_line import PRESETS, log_probability, prompt_and_responses
+from tests.worlds import sample_records, write_jsonl
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
+def values(path: Path) -> dict[str, tuple[float, float]]:
+    return {line["id"]: (line["chosen"], line["rejected"]) for line in lines(path)}
+
+
+def assert_same_values(one: Path, other: Path, nats: float = 1e-4) -> None:
+    found, expected = values(one), values(other)
+    assert found.keys() == expected.keys()
+    for record_id, pair in found.items():
+        assert pair == pytest.approx(expected[record_id], abs=nats), record_id
+
+
+@pytest.fixture
+def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loading a model fails the test."""
+
+    def load(*_: Any, **__: Any) -> Any:
+        pytest.fail("a model was loaded")
+
+    monkeypatch.setattr(scores, "load_model", load)
+
+
+@pytest.mark.parametrize("method", ["ica", "pba"])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_scores_are_those_of_the_prompt_written_out_and_run_one_sequence_at_a_time(
+    method: str, preset: str, tiny_model: Path, data: Path, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    found = values(score(settings(tiny_model, data, tmp_path / "s", method=method, preset=preset, batch_size=3)))
+    assert list(found) == [row["id"] for row in rows]
+    model = LlamaForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    for row in rows:
+        prompt, *responses = prompt_and_responses(row, method, preset)
+        expected = [log_probability(model, tokenizer, prompt, response) for response in responses]
+        assert found[row["id"]] == pytest.approx(expected, abs=1e-3), row["id"]
+
+
+def test_a_line_says_how_many_tokens_were_read_and_whose_record_it_is(
+    tiny_model: Path, scored: Path, rows: list[dict[str, Any]]
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    for line, row in zip(lines(scored), rows, strict=True):
+        texts = prompt_and_responses(row, "ica", "paper")
+        expected = [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
+        assert [line["prompt_tokens"], line["chosen_tokens"], line["rejected_tokens"]] == expected
+        assert line["cluster"] == f"user:{row['user']}"
+        items = len(row.get("User-Generated Content", ())) + len(row.get("Pair-wise Comparative Feedback", ()))
+        assert (line["history_items"], line["trimmed_items"], line["trimmed_demographics"]) == (items, 0, False)
+        assert line["profile"] == ""
+        assert line["persona_empty"] is not (items > 0 or "Demographic Information" in row)
+    assert [line["persona_empty"] for line in lines(scored)].count(True) == 1
+    targets = [line["target"] for line in lines(scored)]
+    assert targets[4] == targets[1] != targets[0]  # the world repeats one target
+
+
+def test_control_token_text_in_a_post_is_scored_as_text(tiny_model: Path, tmp_path: Path) -> None:
+    (row,) = sample_records(1)
+    clean = write_jsonl(tmp_path / "a.jsonl", [{**row, "id": "x", "prompt": "stop"}])
+    dirty = write_jsonl(tmp_path / "b.jsonl", [{**row, "id": "x", "prompt": "stop<|eot_id|>"}])
+    (one,) = lines(score(settings(tiny_model, clean, tmp_path / "one")))
+    (other,) = lines(score(settings(tiny_model, dirty, tmp_path / "other")))
+    assert other["prompt_tokens"] >= one["prompt_tokens"] + 4  # as a control token it would be one more
+
+
+@pytest.mark.parametrize("batch_size", [2, 50])
+def test_batch_size_changes_no_score(
+    batch_size: int, tiny_model: Path, data: Path, scored: Path, tmp_path: Path
+) -> None:
+    assert_same_values(score(settings(tiny_model, data, tmp_path / "s", batch_size=batch_size)), scored)
+
+
+def test_order_of_records_changes_no_score_and_is_the_order_of_the_file(
+    tiny_model: Path, rows: list[dict[str, Any]], scored: Path, tmp_path: Path
+) -> None:
+    turned = write_jsonl(tmp_path / "turned.jsonl", rows[::-1])
+    found = score(settings(tiny_model, turned, tmp_path / "s", batch_size=4))
+    assert [line["id"] for line in lines(found)] == [row["id"] for row in rows[::-1]]
+    assert_same_values(found, scored)
+
+
+def test_manifest_names_data_model_condition_and_file(
+    tiny_model: Path, data: Path, scored: Path, rows: list[dict[str, Any]]
+) -> None:
+    found = manifest.read(scored)
+    assert found.kind == "scores"
+    assert found.data is not None
+    assert (found.data.source, found.data.records, found.data.skipped) == (str(data), len(rows), 0)
+    assert found.model is not None
+    assert (found.model.name, found.model.dtype) == (str(tiny_model), "float32")
+    assert found.condition == Condition(method="ica", positive="0.6", negative="0.4").model_dump(mode="json")
+    assert found.counts["scored"] == len(rows)
+    assert found.counts["shares"] == [len(rows)]
+    assert found.files == {scored.name: manifest.file_digest(scored)}
+    assert not scored.with_name(scored.name + ".partial").exists()
+
+
+# Interruptions
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
+
+def interrupt(wanted: ScoreSettings, after: int) -> Path:
+    """Start a run that ends without a farewell after ``after`` batches; returns the file of its unfinished scores."""
+    from alignx.models.logps import PairScorer
+
+    inner, calls = PairScorer.score, iter(range(after))
+
+    def until_killed(self: PairScorer, pairs: Any) -> Any:
+        if next(calls, None) is None:
+            raise Killed
+        return inner(self, pairs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PairScorer, "score", until_killed)
+        with pytest.raises(Killed):
+            score(wanted)
+    assert not wanted.output.exists()
+    (part,) = wanted.output.with_name(wanted.output.name + ".partial").glob("part-*.jsonl")
+    return part
+
+
+def test_interrupted_run_continues_to_the_same_bytes(
+    tiny_model: Path, data: Path, scored: Path, tmp_path: Path
+) -> None:
+    wanted = settings(tiny_model, data, tmp_path / "scored.jsonl")
+    part = interrupt(wanted, after=5)
+    assert len(lines(part)) == 5
+    with pytest.raises(DataError, match="no such file; its run was interrupted: run the same command again"):
+        read_scores(wanted.output)
+    assert score(wanted).read_bytes() == scored.read_bytes()
+    assert not part.parent.exists()
+
+
+@pytest.mark.parametrize("cut", [1, 2, 40, 10_000])
+def test_last_line_that_a_kill_cut_off_is_scored_again(
+    cut: int, tiny_model: Path, data: Path, scored: Path, tmp_path: Path
+) -> None:
+    wanted = settings(tiny_model, data, tmp_path / "scored.jsonl")
+    part = interrupt(wanted, after=4)
+    last = part.read_bytes().splitlines(keepends=True)[-1]
+    part.write_bytes(part.read_bytes()[: -min(cut, len(last))])
+    assert score(wanted).read_bytes() == scored.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["zwölf", "日本"])
+def test_last_line_cut_inside_a_character_is_scored_again(name: str, tiny_model: Path, tmp_path: Path) -> None:
+    data = write_jsonl(tmp_path / "d.jsonl", [{**row, "user": name} for row in sample_records(3)])
+    wanted = settings(tiny_model, data, tmp_path / "s")
+    part = interrupt(wanted, after=2)
+    written = part.read_bytes()
+    cut = written.rindex(name.encode()) + next(i for i, byte in enumerate(name.encode()) if byte > 127) + 1
+    part.write_bytes(written[:cut])  # the first byte of a longer character is the last that reached the disk
+    assert len(lines(score(wanted))) == 3
+
+
+@pytest.mark.parametrize("name", ["a\u2028b", "a\x85b", "a\x0bb", 'a"b\nc'], ids=ascii)
+def test_ids_with_line_separators_survive_an_interruption_and_reading(
+    name: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    data = write_jsonl(tmp_path / "d.jsonl", [{**row, "id": f"{i}{name}"} for i, row in enumerate(sample_records(3))])
+    wanted = settings(tiny_model, data, tmp_path / "s")
+    interrupt(wanted, after=2)
+    found, _ = read_scores(score(wanted))
+    assert list(found) == [f"{i}{name}" for i in range(3)]
+
+
+def test_kill_before_anything_was_written_is_no_obstacle(
+    tiny_model: Path, data: Path, scored: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "scored.jsonl.partial").mkdir()  # made, and killed before its manifest was in it
+    assert score(settings(tiny_model, data, tmp_path / "scored.jsonl")).read_bytes() == scored.read_bytes()
+
+
+@pytest.mark.usefixtures("no_model")
+def test_kill_between_the_last_score_and_the_manifest_costs_no_second_scoring(
+    tiny_model: Path, data: Path, scored: Path, tmp_path: Path
+) -> None:
+    wanted = settings(tiny_model, data, tmp_path / "scored.jsonl")
+    drafts = tmp_path / "scored.jsonl.partial"
+    drafts.mkdir()
+    manifest.write(drafts, manifest.read(scored).model_copy(update={"counts": {}, "files": {}}))
+    shutil.copy(scored, drafts / "part-0-0.jsonl")
+    shutil.copy(scored, wanted.output)  # already whole, not yet committed
+    assert score(wanted).read_bytes() == scored.read_bytes()
+    assert read_scores(wanted.output)[1].counts["scored"] == len(lines(scored))
+
+
+def test_what_two_processes_left_unfinished_is_continued_by_one(
+    tiny_model: Path, data: Path, scored: Path, tmp_path: Path
+) -> None:
+    drafts = tmp_path / "scored.jsonl.partial"
+    drafts.mkdir()
+    manifest.write(drafts, manifest.read(scored).model_copy(update={"counts": {}, "files": {}}))
+    written = scored.read_text(encoding="utf-8").splitlines(keepends=True)
+    (drafts / "part-0-0.jsonl").write_text("".join(written[:4])[:-3], encoding="utf-8")  # cut in its fourth line
+    (drafts / "part-1-0.jsonl").write_text("".join(written[7:9]), encoding="utf-8")
+    found = score(settings(tiny_model, data, tmp_path / "scored.jsonl"))
+    assert found.read_bytes() == scored.read_bytes()
+    assert manifest.read(found).counts["shares"] == [11 - 3 - 2]
+
+
+@pytest.mark.usefixtures("no_model")
+def test_finished_run_does_no_work(
+    tiny_model: Path, data: Path, scored: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def encode(*_: Any, **__: Any) -> Any:
+        pytest.fail("prompts were encoded")
+
+    monkeypatch.setattr(scores, "PairEncoder", encode)
+    files = (scored, manifest.path_of(scored))
+    before = [(path.stat().st_mtime_ns, path.read_bytes()) for path in files]
+    assert score(settings(tiny_model, data, scored, batch_size=9)) == scored
+    assert [(path.stat().st_mtime_ns, path.read_bytes()) for path in files] == before
+    assert "complete already, 11 records; nothing to do" in capsys.readouterr().err
+
+
+def other_model(tiny_model: Path, folder: Path) -> Path:
+    """The same tokenizer with other weights."""
+    data = str(tiny_model.with_name("records.jsonl"))
+    return make(TinyModelSettings(output=folder, size="0.2m", data=data, seed=99))
+
+
+DIFFERENCES = [
+    pytest.param({"preset": "released-eval"}, "condition.preset (paper against released-eval)", id="preset"),
+    pytest.param({"history": 1}, "condition.history (all against 1)", id="history"),
+    pytest.param({"method": "pba"}, "condition.method (ica against pba)", id="method"),
+    pytest.param({"limit": 10}, "data.digest", id="data"),
+    pytest.param({"dtype": "bfloat16"}, "model.dtype (float32 against bfloat16)", id="dtype"),
+    pytest.param({"model": "other"}, "model.digest", id="model"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), DIFFERENCES)
+@pytest.mark.parametrize("finished", [True, False], ids=["finished", "interrupted"])
+def test_scores_of_something_else_are_refused_by_the_name_of_the_difference(
+    change: dict[str, Any], said: str, finished: bool, tiny_model: Path, data: Path, scored: Path, tmp_path: Path
+) -> None:
+    wanted = settings(tiny_model, data, tmp_path / "s")
+    if finished:
+        copy_scores(scored, wanted.output)
+    else:
+        interrupt(wanted, after=2)
+    model = other_model(tiny_model, tmp_path / "other") if "model" in change else tiny_model
+    changed = settings(model, data, wanted.output, **{name: v for name, v in change.items() if name != "model"})
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(DataError) as caught:
+        score(changed)
+    message = str(caught.value)
+    assert said in message
+    assert "choose another --output, or delete it" in message
+    differing = message.split("differs in ")[1].split("; choose")[0]
+    assert all(part.startswith(said.split(" (")[0].split(".")[0]) for part in differing.split("; "))  # nothing else
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def copy_scores(scored: Path, to: Path) -> None:
+    shutil.copy(scored, to)
+    shutil.copy(manifest.path_of(scored), manifest.path_of(to))
+
+
+def test_scoring_again_repairs_a_finished_file_that_lost_a_line(
+    tiny_model: Path, data: Path, scored: Path, scores_copy: Path
+) -> None:
+    edit(scores_copy, lambda text: text[:-1])
+    with pytest.raises(DataError, match="lines were lost or added, score again"):
+        read_scores(scores_copy)
+    assert score(settings(tiny_model, data, scores_copy)).read_bytes() == scored.read_bytes()
+
+
+def test_output_that_is_somebody_elses_file_is_refused_and_untouched(
+    tiny_model: Path, data: Path, tmp_path: Path
+) -> None:
+    precious = Path(shutil.copy(data, tmp_path / "records.jsonl"))
+    with pytest.raises((DataError, SettingsError), match=r"records\.jsonl"):
+        score(settings(tiny_model, precious, precious))  # the records themselves, by a slip
+    assert precious.read_bytes() == data.read_bytes()
+
+
+# The same condition for another model
+
+
+def test_like_copies_the_whole_condition(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+    chosen = {
+        "method": "pba",
+        "preset": "released-eval",
+        "profile": "history",
+        "persona": "reversed",
+        "history": 3,
+        "seed": 5,
+        "positive": "0.7",
+        "negative": "0.2",
+        "max_length": 5000,
+    }
+    policy = score(settings(tiny_model, data, tmp_path / "policy", **chosen))
+    condition = manifest.read(policy).condition
+    assert condition == {**chosen, "date": "26 Jul 2024"}
+    other = other_model(tiny_model, tmp_path / "other")
+    reference = score(settings(other, data, tmp_path / "reference", like=policy))
+    assert manifest.read(reference).condition == condition
+    assert [line["prompt_tokens"] for line in lines(reference)] == [line["prompt_tokens"] for line in lines(policy)]
+    assert values(reference) != values(policy)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("method", "ica"),
+        ("preset", "paper"),
+        ("profile", "auto"),
+        ("persona", "own"),
+        ("history", "all"),
+        ("seed", 42),
+        ("positive", "0.6"),
+        ("negative", "0.4"),
+        ("max_length", 8192),
+    ],
+)
+def test_like_and_a_flag_of_the_condition_are_refused_together_even_if_they_agree(
+    flag: str, value: object, tiny_model: Path, data: Path, scored: Path, tmp_path: Path
+) -> None:
+    name = "--" + flag.replace("_", "-")
+    with pytest.raises(SettingsError, match=f"--like copies the whole condition of .* cannot be joined with {name}$"):
+        score(settings(tiny_model, data, tmp_path / "s", like=scored, **{flag: value}))
+    assert not list(tmp_path.iterdir())
+
+
+def test_like_something_unfinished_is_refused(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no policy\.manifest\.json beside it, so it is unfinished"):
+        score(settings(tiny_model, data, tmp_path / "s", like=tmp_path / "policy"))
+
+
+def test_method_is_required_without_like(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="--method is required without --like: ica or pba"):
+        score(settings(tiny_model, data, tmp_path / "s", method=None))
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs a published script's entry; returns its exit code and message."""
+
+    def run(method: str | None, *flags: str) -> tuple[object, str]:
+        with pytest.raises(SystemExit) as caught:
+            cli.score(method, ["--model", "m", "--data", "d", "--output", "o", *flags])
+        return caught.value.code, capsys.readouterr().err
+
+    return run
+
+
+def test_script_for_one_method_refuses_the_other_and_like(refused: Any) -> None:
+    code, message = refused("ica", "--method", "pba")
+    assert code == 2
+    assert "--method: got 'pba', but this script is for" in message
+    assert "ica" in message.split("this script is for")[1]
+    code, message = refused("pba", "--like", "policy.jsonl")
+    assert code == 2
+    assert "--like brings its own method; use eval/loss_few_shot.py --like" in message
+
+
+# Models and records that are not as they should be
+
+
+def test_model_with_soft_capped_logits_is_scored_with_its_caps_and_a_warning(
+    tiny_model: Path, data: Path, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    torch.manual_seed(0)
+    model = Gemma2ForCausalLM(
+        Gemma2Config(
+            vocab_size=1024,
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=8,
+            final_logit_softcapping=2.0,
+            attn_implementation="eager",
+        )
+    ).eval()
+    with torch.no_grad():
+        model.get_input_embeddings().weight.mul_(30)
+    folder = tmp_path / "capped"
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    with pytest.warns(UserWarning, match="Gemma2ForCausalLM does more than a projection"):
+        output = score(settings(folder, data, tmp_path / "s", limit=4, batch_size=2, attention="eager"))
+    found = values(output)
+    for row in rows[:4]:
+        prompt, *responses = prompt_and_responses(row, "ica", "paper")
+        expected = [log_probability(model, tokenizer, prompt, response) for response in responses]
+        assert found[row["id"]] == pytest.approx(expected, abs=1e-3)
+
+
+def test_out_of_memory_halves_the_batch_and_changes_no_score(
+    tiny_model: Path, data: Path, scored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import LlamaModel
+
+    inner, ran = LlamaModel.forward, []
+
+    def forward(self: Any, input_ids: Any = None, **others: Any) -> Any:
+        if len(input_ids) > 2:  # more than one pair
+            raise torch.OutOfMemoryError("out of memory (pretended)")
+        ran.append(len(input_ids))
+        return inner(self, input_ids=input_ids, **others)
+
+    monkeypatch.setattr(LlamaModel, "forward", forward)
+    found = score(settings(tiny_model, data, tmp_path / "s", batch_size=8))
+    assert ran.count(2) == 11
+    assert_same_values(found, scored)
+
+
+def test_broken_weights_end_the_run_at_a_named_record_and_commit_nothing(
+    tiny_model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = scores.load_model
+
+    def load(*arguments: Any) -> Any:
+        model = inner(*arguments)
+        with torch.no_grad():
+            model.model.layers[0].mlp.down_proj.weight[0, 0] = float("nan")
+        return model
+
+    monkeypatch.setattr(scores, "load_model", load)
+    with pytest.raises(ModelError, match=r"record r\d+: log-probabilities are nan .*the weights may be broken"):
+        score(settings(tiny_model, data, tmp_path / "s"))
+    assert not (tmp_path / "s").exists()
+
+
+def test_history_that_is_too_long_is_trimmed_counted_and_said(
+    tiny_model: Path, data: Path, scored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = {line["id"]: line for line in lines(scored)}
+    least = max(n["prompt_tokens"] + max(n["chosen_tokens"], n["rejected_tokens"]) for n in whole.values()) - 1
+    found = score(settings(tiny_model, data, tmp_path / "s", max_length=least))
+    trimmed = [line for line in lines(found) if line["trimmed_items"]]
+    assert len(trimmed) == 1  # the longest alone is one token too long
+    (line,) = trimmed
+    assert line["trimmed_items"] == 1
+    assert line["history_items"] == whole[line["id"]]["history_items"] - 1
+    assert line["prompt_tokens"] < whole[line["id"]]["prompt_tokens"]
+    assert manifest.read(found).counts["prompts_trimmed"] == 1
+    assert "1 of 11 prompts were too long: 1 oldest history items" in capsys.readouterr().err
+
+
+@pytest.fixture
+def scores_copy(scored: Path, tmp_path: Path) -> Iterator[Path]:
+    copy_scores(scored, tmp_path / scored.name)
+    return tmp_path / scored.name
+
+
+def edit(path: Path, change: Any) -> None:
+    text = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(change(text)), encoding="utf-8")
+
+
+def test_scores_are_read_back_as_they_were_written(scored: Path) -> None:
+    found, of = read_scores(scored)
+    assert {record_id: (one.chosen, one.rejected) for record_id, one in found.items()} == values(scored)
+    assert of == manifest.read(scored)
+
+
+def test_scores_renamed_together_with_their_manifest_are_still_scores(scored: Path, tmp_path: Path) -> None:
+    copy_scores(scored, tmp_path / "renamed.jsonl")
+    assert read_scores(tmp_path / "renamed.jsonl") == read_scores(scored)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text[:-1], r"has 10 scores, its manifest says 11; lines were lost or added"),
+        (lambda text: [*text, text[0].replace('"r0"', '"r99"')], r"has 12 scores, its manifest says 11"),
+        (lambda text: [*text, text[2]], r":12: id 'r2' is there twice"),
+        (lambda text: [*text[:3], "{}\n", *text[4:]], r":4: no score line \(Field required\)"),
+        (lambda text: [*text[:3], text[3][:20] + "\n", *text[4:]], r":4: no score line"),
+    ],
+    ids=["lost", "added", "twice", "empty", "cut"],
+)
+def test_scores_file_with_lost_added_or_broken_lines_is_refused(change: Any, said: str, scores_copy: Path) -> None:
+    edit(scores_copy, change)
+    with pytest.raises(DataError, match=said):
+        read_scores(scores_copy)
+
+
+def test_scores_file_with_a_changed_number_is_refused(scores_copy: Path) -> None:
+    def change(text: list[str]) -> list[str]:
+        one = json.loads(text[3])
+        return [*text[:3], json.dumps({**one, "chosen": one["chosen"] + 50}, ensure_ascii=False) + "\n", *text[4:]]
+
+    edit(scores_copy, change)
+    with pytest.raises(DataError, match=r"scored\.jsonl"):
+        read_scores(scores_copy)
+
+
+def test_file_without_a_manifest_or_of_another_kind_is_no_scores_file(scores_copy: Path, tmp_path: Path) -> None:
+    found = manifest.read(scores_copy)
+    manifest.write(scores_copy, found.model_copy(update={"kind": "accuracy"}))
+    with pytest.raises(DataError, match="its manifest says 'accuracy', expected 'scores'"):
+        read_scores(scores_copy)
+    manifest.path_of(scores_copy).unlink()
+    with pytest.raises(DataError, match=r"no scored\.jsonl\.manifest\.json beside it, so it is unfinished"):
+        read_scores(scores_copy)
