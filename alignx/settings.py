@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, CliSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from alignx.errors import SettingsError
@@ -39,10 +39,18 @@ def required(description: str, **limits: Any) -> Any:
 class Settings(BaseModel):
     """Base of every command's settings: immutable, and strict about unknown names."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     reads_config: ClassVar[bool] = False
     """Whether the command takes ``--config FILE`` (YAML)."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        field = cls.model_fields[info.field_name or ""]
+        if isinstance(value, bool) and field.annotation is not bool:
+            raise ValueError("a value, not true or false")
+        return value
 
 
 class _Parser(argparse.ArgumentParser):
@@ -71,7 +79,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(loaded, dict):
         raise SettingsError(f"{path}: found {type(loaded).__name__}, expected `name: value` lines")
-    return loaded
+    return {str(name): value for name, value in loaded.items()}
 
 
 def explain(
@@ -81,7 +89,9 @@ def explain(
     problems: list[str] = []
     for item in error.errors():
         name = ".".join(str(part) for part in item["loc"][:1]) or "settings"
-        if item["type"] == "extra_forbidden":
+        if not item["loc"]:
+            problem = item["msg"].removeprefix("Value error, ")
+        elif item["type"] == "extra_forbidden":
             problem = _unknown(name, sorted(model.model_fields))
         elif item["type"] == "missing":
             problem = f"{_flag(name)} is required: {_describe(model, name)}"
@@ -177,12 +187,13 @@ def _show_values(parser: argparse.ArgumentParser) -> None:
     for action in parser._actions:
         if isinstance(action.metavar, str) and action.metavar.startswith("{") and action.metavar.isupper():
             action.metavar = action.metavar.lower()
+            action.help = re.sub(r"\(default: (\w+)\)", lambda match: match[0].lower(), action.help or "")
         action.help = (action.help or "").replace(" (default: None)", "")
 
 
 def _take_config(argv: list[str]) -> tuple[dict[str, Any], str, list[str]]:
     """The settings of the file that ``--config`` names, the file's name, and the other arguments."""
-    reader = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    reader = _Parser(add_help=False, allow_abbrev=False)
     reader.add_argument("--config", default=None)
     found, rest = reader.parse_known_args(argv)
     if found.config is None:

@@ -5,6 +5,7 @@ from collections import Counter
 from alignx.errors import DataError
 from alignx.prompts.settings import SourceSettings
 from alignx.records import Record
+from alignx.records.sources import NoRecordsError
 from alignx.settings import setting
 
 _EVERY = 10**9
@@ -37,6 +38,9 @@ def validate_source(settings: ValidateSettings) -> str:
         for record in tqdm(records, desc="validating", unit=" records", disable=None, leave=False):
             count += 1
             present.update(_parts(record))
+    except NoRecordsError:
+        if not records.problems:
+            raise
     except DataError as error:
         if not records.problems:
             raise

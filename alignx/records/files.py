@@ -1,5 +1,6 @@
 """Raw rows from Parquet, JSON and JSON Lines files, a few at a time, whatever the file's size."""
 
+import codecs
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,9 +37,23 @@ def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
         else:
             yield from _json(path)
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 near byte {error.start}; save the file as UTF-8") from error
+        raise DataError(f"{path}: not UTF-8 near byte {_first_bad_byte(path)}; save the file as UTF-8") from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise DataError(f"{path}: cannot be read: {error.strerror or ' '.join(str(error).split())}") from error
+
+
+def _first_bad_byte(path: Path) -> int:
+    """Where a file stops being UTF-8."""
+    decoder, position = codecs.getincrementaldecoder("utf-8")(), 0
+    with path.open("rb") as stream:
+        while chunk := stream.read(_JSON_CHUNK):
+            waiting = len(decoder.getstate()[0])
+            try:
+                decoder.decode(chunk)
+            except UnicodeDecodeError as error:
+                return position - waiting + error.start
+            position += len(chunk)
+    return position
 
 
 def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
@@ -67,15 +82,16 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:
             where = f"{path.name}:{number}"
             try:
                 yield where, json.loads(line)
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:
                 cut = "" if line.endswith("\n") else "; the last line has no end, so the file may be cut"
-                yield (
-                    where,
-                    BadRow(
-                        f"{where}: not valid JSON at column {error.colno} ({error.msg}), expected one object a "
-                        f"line{cut}"
-                    ),
-                )
+                yield where, BadRow(f"{where}: {_reason(error)}, expected one object a line{cut}")
+
+
+def _reason(error: ValueError | RecursionError) -> str:
+    """Why a text is no JSON that can be held."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"not valid JSON at column {error.pos + 1} ({error.msg})"
+    return f"JSON that cannot be held ({' '.join(str(error).split())})"
 
 
 def _json(path: Path) -> Iterator[tuple[str, Any]]:
@@ -102,7 +118,7 @@ def _json(path: Path) -> Iterator[tuple[str, Any]]:
                 try:
                     row, position = decoder.raw_decode(text, position)
                 except json.JSONDecodeError as error:
-                    more = stream.read(max(_JSON_CHUNK, len(text)))
+                    more = stream.read(max(_JSON_CHUNK, len(text) - position))
                     if not more:
                         raise DataError(
                             f"{path}: not valid JSON in row {number + 1} ({error.msg}), expected an array of objects; "
@@ -110,6 +126,8 @@ def _json(path: Path) -> Iterator[tuple[str, Any]]:
                         ) from error
                     text, position = text[position:] + more, 0
                     continue
+                except (ValueError, RecursionError) as error:
+                    raise DataError(f"{path}: row {number + 1}: {_reason(error)}, expected an object") from error
                 number += 1
                 yield f"{path.name}: row {number}", row
         if array and not ended:

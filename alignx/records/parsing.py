@@ -35,7 +35,8 @@ class RecordParser:
     def __init__(self, taxonomy: Taxonomy) -> None:
         """Start a source: no ids seen."""
         self._taxonomy = taxonomy
-        self._occurrences: Counter[str] = Counter()
+        self._generated: dict[str, list[str]] = {}
+        """Where each content was seen, by the beginning of its digest."""
         self._given: dict[str, str] = {}
         self.unused_fields: Counter[str] = Counter()
         """Fields that were there and mean nothing here, with the number of rows that carried them."""
@@ -68,18 +69,33 @@ class RecordParser:
         user = _name(raw, "user", where)
         content = content_digest(prompt, chosen, rejected, persona, direction, user)
         record_id = self._identify(_name(raw, "id", where), content, where)
-        self.unused_fields.update(raw.keys() - USED_FIELDS)
+        unused = (str(name).encode("utf-8", "backslashreplace").decode() for name in raw.keys() - USED_FIELDS)
+        self.unused_fields.update(unused)
         return Record(record_id, prompt, chosen, rejected, persona, direction, user, content)
 
     def _identify(self, given: str | None, content: str, where: str) -> str:
         if given is not None:
-            if given in self._given:
-                raise DataError(f"{where}: 'id' {given!r} was already used at {self._given[given]}, expected a new one")
+            earlier = self._given.get(given) or self._generated_at(given)
+            if earlier is not None:
+                raise DataError(f"{where}: 'id' {given!r} was already used at {earlier}, expected a new one")
             self._given[given] = where
             return given
         key = content[:20]
-        self._occurrences[key] += 1
-        return f"{key}-{self._occurrences[key]}"
+        places = self._generated.setdefault(key, [])
+        generated = f"{key}-{len(places) + 1}"
+        if generated in self._given:
+            raise DataError(
+                f"{where}: the id made from its content, {generated!r}, was already used at {self._given[generated]}, "
+                "expected a new one; give the record an 'id' of its own"
+            )
+        places.append(where)
+        return generated
+
+    def _generated_at(self, name: str) -> str | None:
+        """Where a record got this id from its content."""
+        key, _, number = name.rpartition("-")
+        places = self._generated.get(key, [])
+        return places[int(number) - 1] if number.isdecimal() and 0 < int(number) <= len(places) else None
 
     def _comment(self, item: Mapping[str, Any], where: str) -> Comment:
         return Comment(_text(item, "prompt", where), _text(item, "comment", where), self._direction(item, where))
@@ -145,6 +161,11 @@ def _optional_text(raw: Mapping[str, Any], name: str, where: str) -> str | None:
         return None
     if not isinstance(value, str):
         raise DataError(f"{where}: '{name}' is {_kind(value)}, expected text")
+    return _whole(value, name, where)
+
+
+def _whole(value: str, name: str, where: str) -> str:
+    """Text that can be written as UTF-8."""
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -174,7 +195,7 @@ def _name(raw: Mapping[str, Any], name: str, where: str) -> str | None:
         return None
     if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
         raise DataError(f"{where}: '{name}' is {_kind(value)}, expected text or a whole number")
-    return str(value)
+    return _whole(str(value), name, where)
 
 
 def _items(raw: Mapping[str, Any], name: str, where: str) -> list[tuple[Mapping[str, Any], str]]:

@@ -13,8 +13,12 @@ from alignx.records.record import Record
 from alignx.records.taxonomy import Taxonomy, load_taxonomy
 
 _HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w.-]+))?(?:/(?P<file>[^@]+\.(?:parquet|jsonl?)))?")
-_SPLIT = re.compile(r"(?:^|[^a-z])(train|test|valid|validation|dev|eval)(?:[^a-z]|$)")
+_SPLIT = re.compile(r"(?<![a-z])(train|test|valid|validation|dev|eval)(?![a-z])")
 _SHOWN = 5
+
+
+class NoRecordsError(DataError):
+    """A source was read to its end and held no valid record."""
 
 
 class Records:
@@ -94,7 +98,7 @@ class Records:
             self._digest.add(record.digest)
             yield record
         if not self._count:
-            raise DataError(
+            raise NoRecordsError(
                 f"{self.source}: no records, expected at least one ({len(self.problems)} rows were skipped)"
             )
         self._finished = True
@@ -155,6 +159,8 @@ def find_files(source: str, split: str | None = None) -> list[Path]:
         DataError: Nothing is there, or it is not clear which files are meant.
     """
     path = Path(source)
+    if not source.strip():
+        raise DataError(f"{source!r}: no such file or folder; name one")
     if path.is_file():
         return [path]
     if path.is_dir():

@@ -319,11 +319,12 @@ def test_pba_never_trims_because_the_history_is_not_in_its_prompt(tmp_path: Path
     assert encoder.counts["prompts_trimmed"] == 0
 
 
-def test_a_profile_that_is_too_long_is_an_error_and_not_cut(tmp_path: Path) -> None:
+def test_a_profile_that_is_too_long_is_an_error_and_not_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = {**ROW, "profile": ", ".join(d.positive for d in TAXONOMY.dimensions)}
     ((whole,), _) = encode([row], tmp_path, method=Method.PBA)
     ((same,), _) = encode([row], tmp_path, method=Method.PBA, max_length=whole.length)
     assert same == whole
+    monkeypatch.setattr(Encoder, "prompt", lambda *_: pytest.fail("looked for something to leave out"))
     with pytest.raises(DataError, match=rf"record one: {len(whole.prompt_ids)} prompt tokens"):
         encode([row], tmp_path, method=Method.PBA, max_length=whole.length - 1)
 

@@ -411,6 +411,49 @@ def test_a_prompt_is_the_same_tomorrow(template: str, monkeypatch: pytest.Monkey
     assert on(7) == on(8)
 
 
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("strftime_now('%d %B %Y')", "26 July 2024"),
+        ('strftime_now("%Y-%m-%d") + strftime_now( "%A" )', "2024-07-26Friday"),
+        ("(strftime_now('%Y') if strftime_now is defined else '')", "2024"),
+    ],
+)
+def test_a_template_that_writes_today_s_date_writes_the_condition_s_in_its_own_format(call: str, said: str) -> None:
+    tokenizer = chatml("{{ '<|im_start|>' + " + call + " }}" + CHATML)
+    prompt = tokenizer.decode(Encoder(tokenizer, PAPER).prompt(Rendered("I", "U")))
+    assert prompt.startswith(f"<|im_start|>{said}<|im_start|>system\nI<|im_end|>")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "{% set wanted = '%Y' %}{{ '<|im_start|>' + strftime_now(wanted) }}",
+        "{{ '<|im_start|>' + strftime_now(format='%Y') }}",
+        "{% set now = strftime_now %}{{ '<|im_start|>' + now('%Y') }}",
+    ],
+    ids=["in a variable", "by keyword", "by another name"],
+)
+def test_a_template_whose_date_format_cannot_be_read_never_gets_today_s_date(
+    said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers.utils import chat_template_utils
+
+    class Clock(real_datetime.datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> "Clock":
+            return cls(2031, 5, 7)
+
+    monkeypatch.setattr(chat_template_utils, "datetime", Clock)
+    tokenizer = chatml(said + CHATML)
+    try:
+        found = tokenizer.decode(Encoder(tokenizer, PAPER).prompt(Rendered("I", "U")))
+    except ModelError as refusal:
+        found = str(refusal)
+        assert found.startswith("odd-one: its chat template")
+    assert "2031" not in found
+
+
 # What is refused, by name.
 
 

@@ -535,6 +535,24 @@ def test_a_limit_that_a_prepared_folder_cannot_honour_is_refused(tiny_model: Pat
         train(settings(tiny_model, folder, tmp_path / "out", limit=8, max_steps=1))
 
 
+@pytest.mark.parametrize("there", ["the model itself", "a file"])
+def test_an_output_that_holds_something_else_is_refused_and_left_as_it_is(
+    tiny_model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], there: str
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model, model)
+    manifest.path_of(model).unlink()  # as a model from elsewhere
+    output = model
+    if there == "a file":
+        output = tmp_path / "file"
+        output.write_text("something")
+    before = snapshot(tmp_path)
+    code, line = refused(command(model, data, output, "--max-steps", "1"), capsys)
+    assert code in (2, 3)
+    assert str(output) in line
+    assert snapshot(tmp_path) == before
+
+
 # Evaluating on other records.
 
 
@@ -552,6 +570,15 @@ def test_eval_data_of_other_users_and_targets_is_evaluated_on_under_its_own_ids(
     evaluation, ids = built[0]["eval_dataset"], built[0]["record_ids"]
     assert list(evaluation["id"]) == ["e0", "e1", "e2", "e3"]
     assert [ids[row] for row in evaluation["row"]] == ["e0", "e1", "e2", "e3"], "an error would name other records"
+
+
+def test_each_evaluation_happens_once(tiny_model: Path, tmp_path: Path) -> None:
+    rows = [{**row, "user": f"user-{i}"} for i, row in enumerate(sample_records(5, seed=3))]
+    data = write_jsonl(tmp_path / "records.jsonl", rows[:4] + sample_records(1, seed=4))
+    train(settings(tiny_model, data, tmp_path / "out", global_batch=2, eval_rows=1, eval_every=1))
+    lines = read_jsonl(tmp_path / "out/metrics.jsonl")
+    assert [line["step"] for line in lines if "loss" in line] == [1, 2]
+    assert [line["step"] for line in lines if "eval_loss" in line] == [1, 2]
 
 
 @pytest.mark.parametrize("shared", ["user", "target"])
@@ -604,6 +631,25 @@ def test_weights_that_are_no_numbers_stop_the_first_step_and_commit_nothing(
     assert f"step 1: the loss is nan, expected a finite number; records of the batch: {first}" in said
     assert not list(output.glob("*.safetensors"))
     assert manifest.read_if_present(output) is None
+
+
+def test_a_last_update_that_overflows_commits_nothing(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_jsonl(tmp_path / "records.jsonl", sample_records(4))
+    flags = ["--max-steps", "1", "--warmup-ratio", "0", "--learning-rate", "3e38"]
+    code, line = refused(command(tiny_model, data, tmp_path / "out", *flags), capsys)
+    assert code == 4
+    assert "finite" in line
+    assert manifest.read_if_present(tmp_path / "out") is None
+
+
+def test_an_unknown_tracker_is_refused_in_a_line(
+    tiny_model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, line = refused(command(tiny_model, data, tmp_path / "out", "--report-to", "nonsense"), capsys)
+    assert code == 2
+    assert "--report-to" in line
 
 
 @pytest.mark.parametrize(
