@@ -253,6 +253,15 @@ def test_a_defect_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
         main(["data", "validate", "--data", "d"])
 
 
+def test_a_missing_module_that_no_extra_brings_is_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise ModuleNotFoundError("No module named 'alignx.oven'", name="alignx.oven")
+
+    monkeypatch.setattr("alignx.prompts.validating.validate_source", fail)
+    with pytest.raises(ModuleNotFoundError, match=r"alignx\.oven"):
+        main(["data", "validate", "--data", "d"])
+
+
 def test_a_settings_value_that_a_script_has_decided_is_not_contradicted(capsys: pytest.CaptureFixture[str]) -> None:
     command = Command("", "alignx.evaluation.settings:ScoreSettings", "alignx.evaluation.scores:score")
     flags = ["--model", "m", "--data", "d", "--output", "o"]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from alignx import manifest
-from alignx.errors import DataError, SettingsError
-from alignx.manifest import Manifest
+from alignx.errors import DataError, SettingsError, TrainingError
+from alignx.manifest import DataIdentity, Manifest
 from alignx.models.loading import ModelFiles, choose_dtype, find_model, has_accelerator, load_model
 from alignx.prompts import Condition, Encoder, choose_condition, load_tokenizer
 from alignx.prompts.pairs import describe_counts
@@ -51,6 +51,7 @@ class _Run:
         self.output = settings.output
         self.dtype = choose_dtype(settings.dtype)
         self.state = PartialState(cpu=not has_accelerator())
+        _refuse_unknown_trackers(settings.report_to)
         try:
             self.accumulation = settings.accumulation(self.state.num_processes)
         except ValueError as error:
@@ -66,11 +67,12 @@ class _Run:
         self._reason = "set by --preset" if self.settings.preset else chosen.reason
         self._say(f"{condition.method.upper()} in preset {condition.preset} ({self._reason})")
         encoder = Encoder(tokenizer, condition)
-        prepared, data = self._prepared(self.settings.data, self.output / "data", condition, encoder)
-        self._say_counts(data)
-        run_manifest = self._manifest(files, data, condition)
-        if self._finished(run_manifest):
+        if self._finished(files, condition):
             return self.output
+        prepared, data = self._prepared(self.settings.data, self.output / "data", condition, encoder)
+        for line in describe_counts(data.counts):
+            self._say(line)
+        run_manifest = self._manifest(files, data.data, data.taxonomy, condition)
         rows, parts = self._rows(prepared)
         evaluation = rows.select(parts.evaluation) if parts.evaluation else None
         if self.settings.eval_data is not None:
@@ -80,11 +82,16 @@ class _Run:
         self._say(self._plan(parts, trainer))
         warnings.filterwarnings("ignore", category=FutureWarning, module="transformers.modeling_utils")
         trainer.train()
-        if evaluation is not None:
+        refuse_broken_weights(trainer.model)
+        evaluated = any(
+            "eval_loss" in log and log["step"] == trainer.state.global_step for log in trainer.state.log_history
+        )
+        if evaluation is not None and not evaluated:
             trainer.evaluate()
         trainer.save_model(str(self.output))
         self.state.wait_for_everyone()
         if self.state.is_main_process:
+            run_manifest = run_manifest.model_copy(update={"counts": {"encoding": data.counts}})
             self._commit(run_manifest, parts, evaluation, trainer)
         self.state.wait_for_everyone()
         return self.output
@@ -93,24 +100,38 @@ class _Run:
         if self.state.is_main_process:
             print(text, file=sys.stderr, flush=True)
 
-    def _say_counts(self, data: Manifest) -> None:
-        for line in describe_counts(data.counts):
-            self._say(line)
+    def _records(self, source: str) -> Records:
+        settings = self.settings
+        return Records(
+            source,
+            split=settings.split,
+            limit=settings.limit,
+            skip_invalid=settings.skip_invalid,
+            taxonomy=load_taxonomy(settings.taxonomy),
+        )
+
+    def _ready(self, source: str) -> Manifest | None:
+        """The manifest of a source that is prepared already.
+
+        Raises:
+            SettingsError: It is, and the settings say which of its records to take.
+        """
+        found = manifest.read_if_present(Path(source)) if Path(source).is_dir() else None
+        if found is None or found.kind != "prepared":
+            return None
+        for name in ("limit", "split", "taxonomy"):
+            if getattr(self.settings, name) is not None:
+                raise SettingsError(f"--{name}: {source} is prepared already; give it to `alignx data prepare`")
+        return found
 
     def _prepared(self, source: str, folder: Path, condition: Condition, encoder: Encoder) -> tuple[Path, Manifest]:
         """A folder of encoded pairs: the source itself if it is one, else made from its records by one process."""
-        ready = manifest.read_if_present(Path(source)) if Path(source).is_dir() else None
-        if ready is not None and ready.kind == "prepared":
+        ready = self._ready(source)
+        if ready is not None:
             self._refuse_other_preparation(source, ready, condition, encoder)
             return Path(source), ready
         with self.state.main_process_first():
-            records = Records(
-                source,
-                split=self.settings.split,
-                limit=self.settings.limit,
-                skip_invalid=self.settings.skip_invalid,
-                taxonomy=load_taxonomy(self.settings.taxonomy),
-            )
+            records = self._records(source)
             found = write_prepared(folder, records, condition, encoder, {"data": source})
             for line in records.notes():
                 self._say(line)
@@ -127,11 +148,13 @@ class _Run:
                 "again"
             )
 
-    def _manifest(self, files: ModelFiles, data: Manifest, condition: Condition) -> Manifest:
+    def _manifest(
+        self, files: ModelFiles, data: DataIdentity | None, taxonomy: str | None, condition: Condition
+    ) -> Manifest:
         return Manifest(
             kind="checkpoint",
-            data=data.data,
-            taxonomy=data.taxonomy,
+            data=data,
+            taxonomy=taxonomy,
             model=files.identity(self.dtype),
             condition=condition.model_dump(mode="json"),
             condition_reason=self._reason,
@@ -139,18 +162,31 @@ class _Run:
                 mode="json", exclude={"data", "output", "check", "log_batches", "report_to"}
             ),
             versions=manifest.versions("torch", "transformers", "trl", "accelerate", "datasets", "peft", "deepspeed"),
-            counts={"encoding": data.counts},
         )
 
-    def _finished(self, wanted: Manifest) -> bool:
-        """Whether the output already holds this run, finished.
+    def _unfinished_or_empty(self) -> bool:
+        """Whether the output is a folder that an unfinished run may go on to fill."""
+        return self.output.is_dir() and ((self.output / "data").is_dir() or not any(self.output.iterdir()))
+
+    def _finished(self, files: ModelFiles, condition: Condition) -> bool:
+        """Whether the output already holds this run, finished. Nothing is written before this is known.
 
         Raises:
-            DataError: It holds another one.
+            DataError: It holds another run, or something that no run of ours left.
         """
         found = manifest.read_if_present(self.output) if self.output.is_dir() else None
         if found is None:
+            if self.output.exists() and not self._unfinished_or_empty():
+                raise DataError(f"{self.output}: holds something else than a run of ours, choose another --output")
             return False
+        ready = self._ready(self.settings.data)
+        if ready is None:
+            records = self._records(self.settings.data)
+            for _ in records:
+                pass
+            wanted = self._manifest(files, records.identity, records.taxonomy.digest, condition)
+        else:
+            wanted = self._manifest(files, ready.data, ready.taxonomy, condition)
         differences = found.differences(wanted, _IDENTITY)
         if differences:
             raise DataError(
@@ -186,7 +222,7 @@ class _Run:
         """
         assert self.settings.eval_data is not None
         folder, _ = self._prepared(self.settings.eval_data, self.output / "eval-data", condition, encoder)
-        evaluation = _load_rows(folder, self.state)
+        evaluation = _load_rows(folder, self.state, first=len(rows))
         shared = (set(rows["cluster"]) & set(evaluation["cluster"])) | (set(rows["target"]) & set(evaluation["target"]))
         if shared:
             raise DataError(
@@ -208,7 +244,9 @@ class _Run:
         manifest.write_text(self.output / "split.json", json.dumps(named, indent=1) + "\n")
 
     def _trainer(self, files: ModelFiles, tokenizer: Any, rows: Any, training: Any, evaluation: Any) -> Any:
-        config = self._config(len(training), evaluation is not None)  # before the model: ZeRO-3 shards it while loading
+        config = self._config(
+            len(training), 0 if evaluation is None else len(evaluation)
+        )  # before the model: ZeRO-3 shards it while loading
         from transformers import PrinterCallback
 
         from alignx.training.trainer import EncodedDPOTrainer, MetricsLog, RowCollator
@@ -235,7 +273,7 @@ class _Run:
         trainer.remove_callback(PrinterCallback)  # MetricsLog prints instead
         return trainer
 
-    def _config(self, train_rows: int, evaluates: bool) -> Any:
+    def _config(self, train_rows: int, evaluation_rows: int) -> Any:
         """These settings as TRL's."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # TRL and transformers warn about defaults of their own
@@ -246,7 +284,7 @@ class _Run:
                 output_dir=str(self.output),
                 max_steps=steps,
                 per_device_train_batch_size=settings.micro_batch,
-                per_device_eval_batch_size=settings.micro_batch,
+                per_device_eval_batch_size=self._evaluation_batch(evaluation_rows),
                 gradient_accumulation_steps=self.accumulation,
                 learning_rate=settings.learning_rate,
                 adam_beta1=settings.adam_beta1,
@@ -264,7 +302,7 @@ class _Run:
                 fp16=self.dtype == "float16",
                 use_cpu=not has_accelerator(),
                 gradient_checkpointing=settings.gradient_checkpointing,
-                eval_strategy="steps" if evaluates and settings.eval_every else "no",
+                eval_strategy="steps" if evaluation_rows and settings.eval_every else "no",
                 eval_steps=settings.eval_every,
                 save_strategy="no",
                 logging_steps=settings.log_every,
@@ -274,6 +312,11 @@ class _Run:
                 seed=settings.seed if settings.seed is not None else 42,
                 disable_tqdm=True,
             )
+
+    def _evaluation_batch(self, rows: int) -> int:
+        """Pairs a forward: TRL averages forwards, so each process's share must divide for a mean over records."""
+        share = math.ceil(rows / self.state.num_processes)
+        return next(size for size in range(min(self.settings.micro_batch, max(share, 1)), 0, -1) if share % size == 0)
 
     def _plan(self, parts: Split, trainer: Any) -> str:
         settings = self.settings
@@ -307,12 +350,31 @@ class _Run:
         self._say(f"next: python eval/loss_{self.settings.method}.py --model {self.output} --data … --output …")
 
 
-def _load_rows(folder: Path, state: Any) -> Any:
-    """Encoded pairs as a memory-mapped dataset with a column of row numbers."""
+def _refuse_unknown_trackers(report_to: str) -> None:
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+    if report_to not in ("none", "all", *INTEGRATION_TO_CALLBACK):
+        known = ", ".join(INTEGRATION_TO_CALLBACK)
+        raise SettingsError(f"--report-to: got {report_to!r}, expected none, all, or one of {known}")
+
+
+def refuse_broken_weights(model: Any) -> None:
+    """Refuse weights that are not numbers: the last update may have broken them after the last loss was fine.
+
+    Raises:
+        TrainingError: A parameter holds NaN or infinity; it is named.
+    """
+    for name, parameter in model.named_parameters():
+        if not parameter.isfinite().all():
+            raise TrainingError(f"{name} holds values that are not finite after the last step; nothing was saved")
+
+
+def _load_rows(folder: Path, state: Any, first: int = 0) -> Any:
+    """Encoded pairs as a memory-mapped dataset with a column of row numbers that begins at ``first``."""
     from datasets import Dataset, disable_progress_bars
 
     disable_progress_bars()
     files = sorted(str(path) for path in folder.glob(SHARDS))
     with state.main_process_first():
         rows = Dataset.from_parquet(files, cache_dir=str(folder / ".arrow"))
-    return rows.add_column(ROW, list(range(len(rows))))
+    return rows.add_column(ROW, list(range(first, first + len(rows))))

@@ -78,6 +78,17 @@ class TrainSettings(ConditionSettings, SourceSettings):
             raise ValueError("--eval-rows and --eval-data exclude each other")
         return self
 
+    @model_validator(mode="after")
+    def _batches_divide(self) -> "TrainSettings":
+        self.accumulation(1)
+        return self
+
+    @model_validator(mode="after")
+    def _exo_needs_smoothing(self) -> "TrainSettings":
+        if self.loss_type == "exo_pair" and not self.label_smoothing:
+            raise ValueError("--loss-type exo_pair needs a --label-smoothing above 0, such as 1e-3")
+        return self
+
     def steps(self, rows: int) -> int:
         """Optimiser steps over so many training rows: whole batches only, ``floor(rows / global batch)`` an epoch."""
         return self.max_steps or self.epochs * (rows // self.global_batch)
@@ -90,8 +101,8 @@ class TrainSettings(ConditionSettings, SourceSettings):
         """
         accumulation, rest = divmod(self.global_batch, self.micro_batch * processes)
         if rest or not accumulation:
+            times = f" times {processes} processes" if processes > 1 else ""
             raise ValueError(
-                f"--global-batch {self.global_batch} is no multiple of --micro-batch {self.micro_batch} times "
-                f"{processes} processes"
+                f"--global-batch {self.global_batch} is no multiple of --micro-batch {self.micro_batch}{times}"
             )
         return accumulation

@@ -53,6 +53,11 @@ class EncodedDPOTrainer(DPOTrainer):
             return dataset
         return super()._precompute_ref_logps(dataset, name, batch_size)
 
+    def compute_ref_log_probs(self, model: Any, inputs: dict[str, Any]) -> Any:
+        """TRL's, for a batch without its row numbers."""
+        known = {name: value for name, value in inputs.items() if name != ROW}
+        return super().compute_ref_log_probs(model, known)  # type: ignore[no-untyped-call]
+
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:

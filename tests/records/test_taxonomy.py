@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alignx.errors import DataError
-from alignx.records import load_taxonomy, verbalise
+from alignx.records import load_taxonomy, reverse, verbalise
 from tests.records.rows import refusal, row
 from tests.worlds import write_jsonl
 
@@ -66,6 +66,21 @@ def test_a_profile_worked_by_hand() -> None:
     assert taxonomy.read_profile("Young, Male, Low Neuroticism") == bytes([2, 0, 0] + [1] * 87)
     assert taxonomy.read_profile("Low Neuroticism, Young") == bytes([2, 1, 0] + [1] * 87)  # in any order
     assert taxonomy.read_profile("") == bytes([1] * 90)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.sampled_from([0, 1, 2]), min_size=90, max_size=90).map(bytes))
+def test_reversing_a_profile_is_reversing_its_direction(direction: bytes) -> None:
+    taxonomy = load_taxonomy()
+    profile = verbalise(direction, taxonomy)
+    assert taxonomy.reverse_profile(profile) == verbalise(reverse(direction), taxonomy)
+    assert taxonomy.reverse_profile(taxonomy.reverse_profile(profile)) == profile
+
+
+def test_a_reversed_profile_keeps_the_order_of_its_phrases() -> None:
+    assert load_taxonomy().reverse_profile("Low Neuroticism, Young") == "High Neuroticism, Older"
+    with pytest.raises(DataError, match="'Tall' is no phrase of the taxonomy"):
+        load_taxonomy().reverse_profile("Young, Tall")
 
 
 @pytest.mark.parametrize("profile", ["Tall", "Young,Male", "Young; Male", "young", "Young, Tall", " Young"])
