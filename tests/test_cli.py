@@ -446,6 +446,15 @@ def test_validating_counts_each_row_once_when_none_is_valid(capsys: pytest.Captu
     assert (code, err) == (3, f"alignx data validate: error: {path}: 2 of 2 rows are invalid\n")
 
 
+def test_validating_refuses_a_source_of_skipped_rows_alone_as_every_other_command_does(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = write_jsonl(tmp_path / "rows.jsonl", [row(prompt="")] * 2)
+    code, _, err = validate(capsys, path, "--skip-invalid", "2")
+    assert (code, err.count("\n")) == (3, 1)
+    assert err.startswith(f"alignx data validate: error: {path}: ")
+
+
 def test_validating_names_fields_that_mean_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code, out, _ = validate(capsys, write_jsonl(tmp_path / "rows.jsonl", [row(Prompt="?"), row(profile_full="?")]))
     assert code == 0

@@ -24,7 +24,8 @@ class Encoder:
     """Encodes prompts and responses for one tokenizer, preset and date.
 
     Region by region: the template's control tokens by id, the text between two of them as text. Control-token text
-    inside a post or comment therefore stays text, and clean text gets exactly the ids of the whole string.
+    inside a post or comment therefore stays text, and clean text gets exactly the ids of the whole string (but for a
+    tokenizer that would merge the end of the prompt with the beginning of a response, which generation never does).
     """
 
     def __init__(self, tokenizer: Any, condition: Condition) -> None:
@@ -43,16 +44,16 @@ class Encoder:
         self._control = control_tokens(tokenizer, condition.date)
         self.control_ids = frozenset(self._control.values())
         self._backend = _plain_backend(tokenizer, self._control)
-        preset = load_preset(condition.preset)
+        self._preset = preset = load_preset(condition.preset)
         self.framing: Framing = compile_framing(tokenizer, self._control, preset, condition.date)
         self._constants: dict[str, list[int]] = {}
         self._check_probe(preset, condition.date)
 
     @cached_property
     def digest(self) -> str:
-        """Digest of the tokenizer's rules and of the framing: equal digests encode alike."""
+        """Digest of the tokenizer's rules, the framing and the wording: equal digests encode alike."""
         control = sorted(self._control.items())
-        return digest(self._backend.to_str(), control, repr(self.framing))
+        return digest(self._backend.to_str(), control, repr(self.framing), self._preset)
 
     def prompt(self, rendered: Rendered) -> list[int]:
         """Token ids of a prompt, up to where the response begins."""
@@ -140,11 +141,12 @@ class Encoder:
 
 def control_tokens(tokenizer: Any, date: str) -> dict[str, int]:
     """The tokens that no user text may become: special ones, and those the chat template names or writes."""
+    declared = getattr(tokenizer, "chat_control_tokens", None) or ()
     named = str(tokenizer.chat_template or "") + template_text(tokenizer, date)
     return {
         token.content: token_id
         for token_id, token in tokenizer.added_tokens_decoder.items()
-        if token.special or (token.content.strip() and token.content in named)
+        if token.special or token.content in declared or (token.content.strip() and token.content in named)
     }
 
 

@@ -208,12 +208,16 @@ def _render(tokenizer: Any, messages: list[dict[str, str]], date: str, *, answer
 
 def _dated(template: str, date: str) -> str:
     """A chat template in which ``strftime_now`` is the condition's date: a macro of that name hides the function."""
-    day = datetime.strptime(date, DATE_FORMAT)
-    formats = dict.fromkeys(re.findall(r"strftime_now\(\s*['\"](.+?)['\"]", template))
-    if not formats:
+    if "strftime_now" not in template:
         return template
+    day = datetime.strptime(date, DATE_FORMAT)
+    formats = re.findall(r"""['"]([^'"\n]*%[a-zA-Z-][^'"\n]*)['"]""", template)
     said = json.dumps({wanted: day.strftime(wanted) for wanted in formats})
-    return "{% macro strftime_now(wanted) %}{{ " + said + "[wanted] }}{% endmacro %}" + template
+    return (
+        "{% macro strftime_now(format) %}{% set said = " + said + " %}{% if format in said %}{{ said[format] }}"
+        "{% else %}{{ raise_exception('asks for a date in a format that cannot be read from it') }}{% endif %}"
+        "{% endmacro %}" + template
+    )
 
 
 def _trim(tokenizer: Any, date: str, slots: Sequence[str], slot: str, plain: str) -> Trim:

@@ -118,7 +118,7 @@ def test_one_token_less_takes_the_next_step(step: int, tmp_path: Path) -> None:
 
 def test_one_token_less_than_the_bare_task_is_an_error_that_names_the_record_and_the_lengths(tmp_path: Path) -> None:
     bare = tokens(prompt_text("", "", False))
-    lengths = f"{bare} prompt tokens without any history and 12 of the longer response"
+    lengths = f"{bare} prompt tokens with nothing left to leave out and 12 of the longer response"
     message = f"record one: {lengths}, expected at most {bare + 11} together"
     with pytest.raises(DataError, match=message):
         encode([ROW], tmp_path, max_length=bare + 11)
