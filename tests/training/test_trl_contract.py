@@ -24,7 +24,6 @@ SEAMS = {
     "_prepare_dataset": ["self", "dataset", "processing_class", "args", "dataset_name"],
     "_precompute_ref_logps": ["self", "dataset", "name", "batch_size"],
     "compute_ref_log_probs": ["self", "model", "inputs"],
-    "compute_ref_log_probs": ["self", "model", "inputs"],
     "compute_loss": ["self", "model", "inputs", "return_outputs", "num_items_in_batch"],
 }
 """Methods of TRL's trainer that ours overrides, with their parameters; the first two are private."""
