@@ -162,8 +162,8 @@ def fit(
         least = len(encode(steps[-1])) if steps else len(prompt)
         raise DataError(
             f"record {record.id}: {least} prompt tokens with nothing left to leave out and "
-            f"{condition.max_length - budget} of the longer response, expected at most {condition.max_length} together; "
-            "raise --max-length, or skip such records with --skip-invalid N"
+            f"{condition.max_length - budget} of the longer response, expected at most {condition.max_length} "
+            "together; raise --max-length, or skip such records with --skip-invalid N"
         )
     return steps[first], encode(steps[first])
 
