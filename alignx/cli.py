@@ -77,6 +77,15 @@ COMMANDS: dict[tuple[str, ...], Command] = {
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; exits with a documented code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        _dispatch(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+
+
+def _dispatch(arguments: list[str]) -> None:
     if arguments in ([], ["-h"], ["--help"]):
         print(_help())
         return
@@ -126,9 +135,6 @@ def run(command: Command, argv: Sequence[str], prog: str, **fixed: Any) -> None:
     except KeyboardInterrupt:
         print(f"{prog}: interrupted; run the same command again to continue", file=sys.stderr)
         sys.exit(ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(128 + signal.SIGPIPE)
 
 
 def score(method: str | None, argv: Sequence[str] | None = None) -> None:

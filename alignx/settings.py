@@ -7,6 +7,7 @@ A command's settings are one pydantic model. From that declaration come the type
 import argparse
 import difflib
 import inspect
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -98,10 +99,11 @@ def explain(
         else:
             expected = item["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
             problem = f"{_flag(name)}: got {item['input']!r}, expected {expected}"
+        if os.environ.get(f"ALIGNX_{name.upper()}") == item["input"]:
+            problem += f" (from ALIGNX_{name.upper()})"
         if from_file and name in from_file and from_file[name] == item["input"]:
             problem = f"{file}: {problem}"
-        if problem not in problems:
-            problems.append(problem)
+        problems.append(problem)
     return "; ".join(problems)
 
 

@@ -43,7 +43,7 @@ def preview(settings: PreviewSettings) -> str:
     )
     told = tell(record, condition, records.taxonomy, donors)
     rendered = render(record, told, condition)
-    head = [f"record {record.id} under {condition.method.upper()} in preset {condition.preset}"]
+    head = [*records.notes(), f"record {record.id} under {condition.method.upper()} in preset {condition.preset}"]
     if settings.model is None:
         turns = (rendered.instruction, rendered.user, record.chosen, record.rejected)
         names = ("system", "user", "chosen", "rejected")

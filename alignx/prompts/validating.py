@@ -39,7 +39,7 @@ def validate_source(settings: ValidateSettings) -> str:
             count += 1
             present.update(_parts(record))
     except NoRecordsError:
-        if not records.problems:
+        if len(records.problems) <= settings.skip_invalid:
             raise
     except DataError as error:
         if not records.problems:

@@ -99,6 +99,7 @@ def _json(path: Path) -> Iterator[tuple[str, Any]]:
     decoder = json.JSONDecoder()
     with path.open(encoding="utf-8-sig") as stream:
         text, position, number, array, ended = "", 0, 0, False, False
+        row_expected = True
         while True:
             position = _skip(text, position, " \t\r\n")
             if position == len(text):
@@ -110,10 +111,13 @@ def _json(path: Path) -> Iterator[tuple[str, Any]]:
                 raise DataError(f"{path}: text after the end of the array: {text[position : position + 20]!r}")
             if text[position] == "[" and number == 0 and not array:
                 array, position = True, position + 1
-            elif array and text[position] == "]":
+            elif array and text[position] == "]" and not (row_expected and number):
                 ended, position = True, position + 1
-            elif array and text[position] == "," and number:
-                position += 1
+            elif array and text[position] == "," and not row_expected:
+                row_expected, position = True, position + 1
+            elif array and not row_expected:
+                found = text[position : position + 20]
+                raise DataError(f"{path}: found {found!r} after row {number}, expected ',' or ']'")
             else:
                 try:
                     row, position = decoder.raw_decode(text, position)
@@ -128,7 +132,7 @@ def _json(path: Path) -> Iterator[tuple[str, Any]]:
                     continue
                 except (ValueError, RecursionError) as error:
                     raise DataError(f"{path}: row {number + 1}: {_reason(error)}, expected an object") from error
-                number += 1
+                number, row_expected = number + 1, False
                 yield f"{path.name}: row {number}", row
         if array and not ended:
             raise DataError(f"{path}: the array has no end after row {number}, expected ']'; the file may be cut")

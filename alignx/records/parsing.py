@@ -35,8 +35,7 @@ class RecordParser:
     def __init__(self, taxonomy: Taxonomy) -> None:
         """Start a source: no ids seen."""
         self._taxonomy = taxonomy
-        self._generated: dict[str, list[str]] = {}
-        """Where each content was seen, by the beginning of its digest."""
+        self._occurrences: Counter[str] = Counter()
         self._given: dict[str, str] = {}
         self.unused_fields: Counter[str] = Counter()
         """Fields that were there and mean nothing here, with the number of rows that carried them."""
@@ -75,27 +74,25 @@ class RecordParser:
 
     def _identify(self, given: str | None, content: str, where: str) -> str:
         if given is not None:
-            earlier = self._given.get(given) or self._generated_at(given)
+            earlier = self._given.get(given) or ("an earlier record" if self._was_generated(given) else None)
             if earlier is not None:
                 raise DataError(f"{where}: 'id' {given!r} was already used at {earlier}, expected a new one")
             self._given[given] = where
             return given
         key = content[:20]
-        places = self._generated.setdefault(key, [])
-        generated = f"{key}-{len(places) + 1}"
+        generated = f"{key}-{self._occurrences[key] + 1}"
         if generated in self._given:
             raise DataError(
                 f"{where}: the id made from its content, {generated!r}, was already used at {self._given[generated]}, "
                 "expected a new one; give the record an 'id' of its own"
             )
-        places.append(where)
+        self._occurrences[key] += 1
         return generated
 
-    def _generated_at(self, name: str) -> str | None:
-        """Where a record got this id from its content."""
+    def _was_generated(self, name: str) -> bool:
+        """Whether a record got this id from its content."""
         key, _, number = name.rpartition("-")
-        places = self._generated.get(key, [])
-        return places[int(number) - 1] if number.isdecimal() and 0 < int(number) <= len(places) else None
+        return number.isdecimal() and key in self._occurrences and 0 < int(number) <= self._occurrences[key]
 
     def _comment(self, item: Mapping[str, Any], where: str) -> Comment:
         return Comment(_text(item, "prompt", where), _text(item, "comment", where), self._direction(item, where))

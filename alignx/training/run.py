@@ -17,10 +17,8 @@ from alignx.prompts.preparing import SHARDS, write_prepared
 from alignx.records import Records, load_taxonomy
 from alignx.records.sources import refuse_missing
 from alignx.training.settings import TrainSettings
-from alignx.training.splitting import Split, split
+from alignx.training.splitting import ROW, Split, split
 
-ROW = "row"
-"""Column of row numbers: which record a training example is."""
 _IDENTITY = ("kind", "data.digest", "taxonomy", "condition", "model.digest", "settings")
 
 

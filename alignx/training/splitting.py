@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from alignx.errors import DataError
 from alignx.manifest import digest
 
+ROW = "row"
+"""Column of row numbers: which record a training example is."""
+
 
 @dataclass(frozen=True)
 class Split:

@@ -16,7 +16,7 @@ from trl import DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from alignx.errors import TrainingError
-from alignx.training.run import ROW
+from alignx.training.splitting import ROW
 
 REFERENCE_COLUMNS = ("ref_chosen_logps", "ref_rejected_logps")
 
