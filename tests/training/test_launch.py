@@ -21,8 +21,10 @@ SMALL = ["--global-batch", "4", "--dtype", "float32", "--learning-rate", "1e-3",
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight records with ids: two steps of four."""
-    rows = [{"id": f"r{i}", **row} for i, row in enumerate(sample_records(8, seed=5))]
+    """Eleven records of as many users and targets: two steps of four, and three to hold out or leave over."""
+    rows = [
+        {**row, "id": f"r{i}", "user": f"u{i}"} for i, row in enumerate(sample_records(13, seed=5)) if i not in (4, 9)
+    ]
     return write_jsonl(tmp_path_factory.mktemp("launch") / "records.jsonl", rows)
 
 
@@ -112,7 +114,7 @@ def test_scripts_train_a_checkpoint_of_their_method(tiny_model: Path, data: Path
 @pytest.mark.parametrize(
     ("model", "flags", "code", "said"),
     [
-        ("tiny", ["--global-batch", "16"], 3, "8 training records, expected at least one --global-batch of 16"),
+        ("tiny", ["--global-batch", "16"], 3, "11 training records, expected at least one --global-batch of 16"),
         ("./nowhere", [], 4, "./nowhere: no such model folder"),
     ],
 )
@@ -129,9 +131,9 @@ def test_the_code_of_a_launched_process_comes_back_through_the_launcher(
 
 @pytest.fixture(scope="module")
 def alone(tiny_model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One process, 2 × 2 pairs a step."""
+    """One process, 2 × 2 pairs a step, evaluated on three."""
     output = tmp_path_factory.mktemp("alone") / "out"
-    return train(settings(tiny_model, data, output, warmup_ratio=0.0, log_batches=True))
+    return train(settings(tiny_model, data, output, warmup_ratio=0.0, eval_rows=3, log_batches=True))
 
 
 def assert_equals(alone: Path, output: Path) -> None:
@@ -158,17 +160,35 @@ def steps(output: Path, *ranks: int) -> dict[int, set[str]]:
 def training(tiny_model: Path, data: Path, output: Path) -> list[str]:
     config = str(ROOT / "configs/train/ica.yaml")
     flags = ["--model", str(tiny_model), "--data", str(data), "--output", str(output), "--micro-batch", "1", *SMALL]
-    return ["-m", "alignx", "train", "--config", config, "--no-gradient-checkpointing", *flags]
+    return ["-m", "alignx", "train", "--config", config, "--eval-rows", "3", "--no-gradient-checkpointing", *flags]
+
+
+@pytest.fixture(scope="module")
+def two(tiny_model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two processes, 2 × 2 × 1 pairs a step, evaluated on the same three."""
+    folder = tmp_path_factory.mktemp("two")
+    command = ["torchrun", "--standalone", "--nproc_per_node", "2", *training(tiny_model, data, folder / "out")]
+    done = launch(command, folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "out"
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_does(tiny_model: Path, data: Path, alone: Path, tmp_path: Path) -> None:
+def test_two_processes_train_as_one_does(alone: Path, two: Path) -> None:
     """45 seconds, of which 10 are the run of one process that it is compared with."""
-    output = tmp_path / "out"
-    command = ["torchrun", "--standalone", "--nproc_per_node", "2", *training(tiny_model, data, output)]
-    done = launch(command, tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert_equals(alone, output)
+    assert_equals(alone, two)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("metric", ["loss", "rewards/margins", "rewards/chosen"])
+def test_two_processes_evaluate_three_records_as_one_does(alone: Path, two: Path, metric: str) -> None:
+    """No seconds of its own: the runs are those of the test before."""
+    alone_said, two_said = (
+        [line[f"eval_{metric}"] for line in read_jsonl(output / "metrics.jsonl") if "eval_loss" in line]
+        for output in (alone, two)
+    )
+    assert len(two_said) == 1
+    assert two_said == pytest.approx(alone_said, abs=1e-4)
 
 
 @pytest.mark.slow

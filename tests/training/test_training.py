@@ -240,7 +240,7 @@ def test_accumulation_fills_the_global_batch(
     assert wanted.accumulation(processes) == accumulated
 
 
-@pytest.mark.parametrize(("global_batch", "micro_batch", "processes"), [(128, 2, 3), (2, 2, 2)])
+@pytest.mark.parametrize(("global_batch", "micro_batch", "processes"), [(128, 2, 3), (6, 3, 4), (2, 2, 2)])
 def test_a_global_batch_that_does_not_divide_is_refused_with_its_numbers(
     tmp_path: Path, global_batch: int, micro_batch: int, processes: int
 ) -> None:
@@ -421,10 +421,13 @@ def test_curves_are_a_png_picture(finished: Finished) -> None:
     assert len(picture) > 10_000
 
 
+@pytest.mark.parametrize("prepared", [False, True])
 def test_a_checkpoint_without_a_manifest_is_trained_again_from_the_start(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prepared: bool
 ) -> None:
     data = write_jsonl(tmp_path / "records.jsonl", short_records(4, seed=3))
+    if prepared:
+        data = prepare(PrepareSettings(model=str(tiny_model), data=str(data), output=tmp_path / "p", method="ica"))
     wanted = settings(tiny_model, data, tmp_path / "out")
 
     def interrupted(*args: Any, **kwargs: Any) -> None:
@@ -676,11 +679,15 @@ def test_an_impossible_setting_is_refused_by_name_before_anything_is_loaded(
 
 
 def test_a_global_batch_that_the_processes_cannot_share_writes_nothing(
-    tiny_model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, line = refused(command(tiny_model, data, tmp_path / "out", "--global-batch", "7"), capsys)
+    from accelerate import PartialState
+
+    assert PartialState(cpu=True).num_processes == 1
+    monkeypatch.setitem(PartialState._shared_state, "num_processes", 3)
+    code, line = refused(command(tiny_model, data, tmp_path / "out"), capsys)
     assert code == 2
-    assert "--global-batch 7 is no multiple of --micro-batch 2" in line
+    assert "--global-batch 4 is no multiple of --micro-batch 2 times 3 processes" in line
     assert not (tmp_path / "out").exists()
 
 
