@@ -14,8 +14,8 @@ for flag in "$@"; do
   if [[ $flag == --help || $flag == -h ]]; then exit 0; fi
 done
 
-if [[ -n ${CUDA_VISIBLE_DEVICES:-} ]]; then
-  gpus=$(tr ',' '\n' <<<"$CUDA_VISIBLE_DEVICES" | grep -c .)
+if [[ -n ${CUDA_VISIBLE_DEVICES+set} ]]; then
+  gpus=$(tr ',' '\n' <<<"$CUDA_VISIBLE_DEVICES" | grep -c . || true)
 else
   gpus=$(nvidia-smi -L 2>/dev/null | grep -c '^GPU' || true)
 fi

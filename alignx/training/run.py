@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -140,6 +141,8 @@ class _Run:
         differences = ready.differences(wanted, ("condition",))
         if ready.settings.get("tokenizer") != encoder.digest:
             differences.append("the tokenizer")
+        if not manifest.is_intact(Path(source), ready):
+            raise DataError(f"{source}: its shards are not those of its manifest; prepare it again")
         if differences:
             raise DataError(
                 f"{source}: was prepared for something else, which differs in {'; '.join(differences)}; prepare it "
@@ -157,14 +160,15 @@ class _Run:
             condition=condition.model_dump(mode="json"),
             condition_reason=self._reason,
             settings=self.settings.model_dump(
-                mode="json", exclude={"data", "output", "check", "log_batches", "report_to"}
+                mode="json", exclude={"model", "data", "output", "check", "log_batches", "report_to"}
             ),
             versions=manifest.versions("torch", "transformers", "trl", "accelerate", "datasets", "peft", "deepspeed"),
         )
 
     def _unfinished_or_empty(self) -> bool:
         """Whether the output is a folder that an unfinished run may go on to fill."""
-        return self.output.is_dir() and ((self.output / "data").is_dir() or not any(self.output.iterdir()))
+        begun = (self.output / "data").is_dir() or (self.output / "settings.json").is_file()
+        return self.output.is_dir() and (begun or not any(self.output.iterdir()))
 
     def _finished(self, files: ModelFiles, condition: Condition) -> bool:
         """Whether the output already holds this run, finished. Nothing is written before this is known.
@@ -195,7 +199,7 @@ class _Run:
 
     def _rows(self, prepared: Path) -> tuple[Any, Split]:
         """The encoded pairs, memory-mapped, each with its row number; and how they are divided."""
-        rows = _load_rows(prepared, self.state)
+        rows = _load_rows(prepared, self.output / ".arrow", self.state)
         settings = self.settings
         if settings.drop_empty:
             told = [row for row, empty in enumerate(rows["persona_empty"]) if not empty]
@@ -220,7 +224,7 @@ class _Run:
         """
         assert self.settings.eval_data is not None
         folder, _ = self._prepared(self.settings.eval_data, self.output / "eval-data", condition, encoder)
-        evaluation = _load_rows(folder, self.state, first=len(rows))
+        evaluation = _load_rows(folder, self.output / ".arrow", self.state, first=len(rows))
         shared = (set(rows["cluster"]) & set(evaluation["cluster"])) | (set(rows["target"]) & set(evaluation["target"]))
         if shared:
             raise DataError(
@@ -242,9 +246,7 @@ class _Run:
         manifest.write_text(self.output / "split.json", json.dumps(named, indent=1) + "\n")
 
     def _trainer(self, files: ModelFiles, tokenizer: Any, rows: Any, training: Any, evaluation: Any) -> Any:
-        config = self._config(
-            len(training), 0 if evaluation is None else len(evaluation)
-        )  # before the model: ZeRO-3 shards it while loading
+        config = self._config(len(training), evaluation is not None)  # before the model: ZeRO-3 shards it while loading
         from transformers import PrinterCallback
 
         from alignx.training.trainer import EncodedDPOTrainer, MetricsLog, RowCollator
@@ -271,7 +273,7 @@ class _Run:
         trainer.remove_callback(PrinterCallback)  # MetricsLog prints instead
         return trainer
 
-    def _config(self, train_rows: int, evaluation_rows: int) -> Any:
+    def _config(self, train_rows: int, evaluates: bool) -> Any:
         """These settings as TRL's."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # TRL and transformers warn about defaults of their own
@@ -282,7 +284,7 @@ class _Run:
                 output_dir=str(self.output),
                 max_steps=steps,
                 per_device_train_batch_size=settings.micro_batch,
-                per_device_eval_batch_size=self._evaluation_batch(evaluation_rows),
+                per_device_eval_batch_size=settings.micro_batch,
                 gradient_accumulation_steps=self.accumulation,
                 learning_rate=settings.learning_rate,
                 adam_beta1=settings.adam_beta1,
@@ -300,7 +302,8 @@ class _Run:
                 fp16=self.dtype == "float16",
                 use_cpu=not has_accelerator(),
                 gradient_checkpointing=settings.gradient_checkpointing,
-                eval_strategy="steps" if evaluation_rows and settings.eval_every else "no",
+                ddp_find_unused_parameters=False,
+                eval_strategy="steps" if evaluates and settings.eval_every else "no",
                 eval_steps=settings.eval_every,
                 save_strategy="no",
                 logging_steps=settings.log_every,
@@ -310,11 +313,6 @@ class _Run:
                 seed=settings.seed if settings.seed is not None else 42,
                 disable_tqdm=True,
             )
-
-    def _evaluation_batch(self, rows: int) -> int:
-        """Pairs a forward: TRL averages forwards, so each process's share must divide for a mean over records."""
-        share = math.ceil(rows / self.state.num_processes)
-        return next(size for size in range(min(self.settings.micro_batch, max(share, 1)), 0, -1) if share % size == 0)
 
     def _plan(self, parts: Split, trainer: Any) -> str:
         settings = self.settings
@@ -332,6 +330,7 @@ class _Run:
 
         name = f"{self.settings.method and self.settings.method.upper()}: {self.settings.model}"
         plot_curves(self.output / "metrics.jsonl", self.output / "curves.png", name)
+        shutil.rmtree(self.output / ".arrow", ignore_errors=True)
         (self.output / "training_args.bin").unlink(missing_ok=True)  # a pickle; settings.json says the same
         counts = {
             **draft.counts,
@@ -367,12 +366,12 @@ def refuse_broken_weights(model: Any) -> None:
             raise TrainingError(f"{name} holds values that are not finite after the last step; nothing was saved")
 
 
-def _load_rows(folder: Path, state: Any, first: int = 0) -> Any:
+def _load_rows(folder: Path, cache: Path, state: Any, first: int = 0) -> Any:
     """Encoded pairs as a memory-mapped dataset with a column of row numbers that begins at ``first``."""
     from datasets import Dataset, disable_progress_bars
 
     disable_progress_bars()
     files = sorted(str(path) for path in folder.glob(SHARDS))
     with state.main_process_first():
-        rows = Dataset.from_parquet(files, cache_dir=str(folder / ".arrow"))
+        rows = Dataset.from_parquet(files, cache_dir=str(cache))
     return rows.add_column(ROW, list(range(first, first + len(rows))))

@@ -73,9 +73,11 @@ class TrainSettings(ConditionSettings, SourceSettings):
     trust_remote_code: bool = setting(False, "Run code that comes with the model.")
 
     @model_validator(mode="after")
-    def _only_one_way_to_evaluate(self) -> "TrainSettings":
+    def _one_way_to_evaluate(self) -> "TrainSettings":
         if self.eval_rows and self.eval_data is not None:
             raise ValueError("--eval-rows and --eval-data exclude each other")
+        if self.eval_every and not self.eval_rows and self.eval_data is None:
+            raise ValueError("--eval-every needs records to evaluate on: --eval-rows or --eval-data")
         return self
 
     @model_validator(mode="after")
@@ -84,9 +86,13 @@ class TrainSettings(ConditionSettings, SourceSettings):
         return self
 
     @model_validator(mode="after")
-    def _exo_needs_smoothing(self) -> "TrainSettings":
+    def _smoothing_goes_with_the_loss(self) -> "TrainSettings":
         if self.loss_type == "exo_pair" and not self.label_smoothing:
             raise ValueError("--loss-type exo_pair needs a --label-smoothing above 0, such as 1e-3")
+        if self.label_smoothing and self.loss_type not in ("exo_pair", "robust"):
+            raise ValueError(
+                f"--label-smoothing changes nothing with --loss-type {self.loss_type}; use robust or exo_pair"
+            )
         return self
 
     def steps(self, rows: int) -> int:
@@ -100,7 +106,7 @@ class TrainSettings(ConditionSettings, SourceSettings):
             ValueError: The global batch does not divide.
         """
         accumulation, rest = divmod(self.global_batch, self.micro_batch * processes)
-        if rest or not accumulation:
+        if rest:
             times = f" times {processes} processes" if processes > 1 else ""
             raise ValueError(
                 f"--global-batch {self.global_batch} is no multiple of --micro-batch {self.micro_batch}{times}"

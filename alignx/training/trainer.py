@@ -4,9 +4,10 @@ The arithmetic is TRL's. Overridden are the seams by which stock TRL would token
 which a row number must travel; ``tests/training/test_trl_contract.py`` names them all.
 """
 
+import contextlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,11 @@ class EncodedDPOTrainer(DPOTrainer):
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """TRL's loss; stops the run, naming the records, when it is not a number."""
-        rows = inputs.pop(ROW).tolist()
-        result: Any = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)  # type: ignore[no-untyped-call]
+        rows = inputs.pop(ROW)
+        with contextlib.nullcontext() if model.training else self._each_record_once(rows):
+            result: Any = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)  # type: ignore[no-untyped-call]
         loss = result[0] if return_outputs else result
-        ids = [self._record_ids[row] for row in rows]
+        ids = [self._record_ids[row] for row in rows.tolist()]
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"step {self.state.global_step + 1}: the loss is {loss.item()}, expected a finite number; records of "
@@ -75,6 +77,24 @@ class EncodedDPOTrainer(DPOTrainer):
             with self._batch_log.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps({"step": self.state.global_step + 1, "ids": ids}) + "\n")
         return result
+
+    @contextlib.contextmanager
+    def _each_record_once(self, rows: torch.Tensor) -> Iterator[None]:
+        """Make held-out metrics means over records.
+
+        TRL averages forwards, whatever their size, and counts the records that accelerate repeats to fill the last one.
+        """
+        count = len(self.accelerator.gather_for_metrics(rows))
+        metrics, gather = self._metrics["eval"], self.accelerator.gather
+        before = {name: len(values) for name, values in metrics.items()}
+        self.accelerator.gather = lambda tensor: gather(tensor)[:count] if tensor.dim() else gather(tensor)
+        try:
+            yield
+        finally:
+            self.accelerator.gather = gather
+        for name, values in metrics.items():
+            if len(values) > before.get(name, 0):
+                values.extend(values[-1:] * (count - 1))
 
 
 class MetricsLog(TrainerCallback):

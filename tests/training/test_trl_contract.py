@@ -51,8 +51,8 @@ def test_the_loss_is_asked_for_without_outputs_unless_said() -> None:
 
 
 def test_our_trainer_overrides_nothing_that_is_not_named_here() -> None:
-    overridden = {name for name, value in vars(EncodedDPOTrainer).items() if callable(value)} - {"__init__"}
-    assert overridden == set(SEAMS)
+    own = {name for name, value in vars(EncodedDPOTrainer).items() if callable(value)} - {"__init__"}
+    assert {name for name in own if hasattr(DPOTrainer, name)} == set(SEAMS)
 
 
 def test_the_trainer_takes_the_arguments_it_is_given() -> None:
@@ -169,3 +169,12 @@ def test_every_loss_that_the_settings_offer_is_known_to_trl(loss_type: str, loss
 def losses_trainer(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> EncodedDPOTrainer:
     trainer: EncodedDPOTrainer = trainer_on(tiny_model, planted(2, vocabulary=1000), tmp_path_factory.mktemp("losses"))
     return trainer
+
+
+def test_held_out_metrics_are_kept_by_mode_one_value_a_record(tiny_model: Path, tmp_path: Path) -> None:
+    trainer = trainer_on(tiny_model, planted(3, 1000), tmp_path)
+    trainer.model.eval()
+    trainer.compute_loss(trainer.model, first_batch(trainer))
+    counts = {name: len(values) for name, values in trainer._metrics["eval"].items()}
+    rows = trainer.args.per_device_train_batch_size
+    assert counts["rewards/margins"] == counts["rewards/accuracies"] == rows > 1, "TRL keeps its metrics otherwise"
