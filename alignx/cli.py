@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from alignx import __version__
-from alignx.errors import AlignXError, ExitCode, SettingsError
+from alignx.errors import AlignXError, DataError, ExitCode, SettingsError
 
 PROG = "alignx"
 EXTRAS = {
@@ -28,6 +28,7 @@ class Command:
     summary: str
     settings: str
     run: str
+    after_interrupt: str = "run the same command again"
 
 
 COMMANDS: dict[tuple[str, ...], Command] = {
@@ -60,11 +61,13 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         "train ICA or PBA by DPO (scripts/train_*.sh launch it)",
         "alignx.training.settings:TrainSettings",
         "alignx.training.run:train",
+        "run the same command again to train from the start (the records stay encoded)",
     ),
     ("score",): Command(
         "log-probabilities of both responses (eval/loss_*.py)",
         "alignx.evaluation.settings:ScoreSettings",
         "alignx.evaluation.scores:score",
+        "run the same command again to continue",
     ),
     ("accuracy",): Command(
         "alignment accuracy from two scores files (eval/acc.py)",
@@ -125,6 +128,11 @@ def run(command: Command, argv: Sequence[str], prog: str, **fixed: Any) -> None:
             print(result)
     except AlignXError as error:
         _leave(error, prog)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _leave(DataError(f"{where}{error.strerror or ' '.join(str(error).split())}"), prog)
     except ModuleNotFoundError as error:
         extra = next(
             (extra for extra, packages in EXTRAS.items() if (error.name or "").split(".")[0] in packages), None
@@ -133,7 +141,7 @@ def run(command: Command, argv: Sequence[str], prog: str, **fixed: Any) -> None:
             raise
         _leave(SettingsError(f"this needs {error.name}, which is not installed: pip install 'alignx[{extra}]'"), prog)
     except KeyboardInterrupt:
-        print(f"{prog}: interrupted; run the same command again to continue", file=sys.stderr)
+        print(f"{prog}: interrupted; {command.after_interrupt}", file=sys.stderr)
         sys.exit(ExitCode.INTERRUPTED)
 
 
@@ -152,7 +160,7 @@ def _refuse_contradiction(settings: Any, fixed: dict[str, Any]) -> None:
     for name, value in fixed.items():
         given = getattr(settings, name)
         if name in settings.model_fields_set and given != value:
-            raise SettingsError(f"--{name}: got {str(given)!r}, but this script is for {value!r}")
+            raise SettingsError(f"--{name}: got {str(given)!r}, but this script is for {str(value)!r}")
         if name == "method" and getattr(settings, "like", None) is not None:
             raise SettingsError("--like brings its own method; use eval/loss_few_shot.py --like")
 
@@ -203,6 +211,6 @@ def _help(group: str = "") -> str:
             "--output out/base.jsonl",
             "  python eval/acc.py --policy out/ica.jsonl --reference out/base.jsonl",
             "",
-            "exit codes: 0 ok, 2 settings, 3 data, 4 model, 5 API, 6 partial, 85 preempted, 130 interrupted",
+            "exit codes: 0 ok, 2 settings, 3 data, 4 model, 6 partial, 130 interrupted",
         ]
     return "\n".join(lines)

@@ -13,9 +13,7 @@ class ExitCode(IntEnum):
     SETTINGS = 2
     DATA = 3
     MODEL = 4
-    API = 5
     PARTIAL = 6
-    PREEMPTED = 85
     INTERRUPTED = 130
 
 

@@ -82,6 +82,8 @@ class ModelIdentity(BaseModel):
     """Digest of the weight files' contents."""
     tokenizer: str
     """Digest of the tokenizer files' contents."""
+    trained_from: str | None = None
+    """Digest of the weights that a checkpoint of ours was trained from."""
     revision: str | None = None
     dtype: str | None = None
 

@@ -187,10 +187,10 @@ def parse(model: type[S], argv: Sequence[str], prog: str, epilog: str = "") -> S
 def _show_values(parser: argparse.ArgumentParser) -> None:
     """Help shows the values of choices, not the names of enum members, and no defaults of None."""
     for action in parser._actions:
+        action.help = (action.help or "").replace(" (default: None)", "")
         if isinstance(action.metavar, str) and action.metavar.startswith("{") and action.metavar.isupper():
             action.metavar = action.metavar.lower()
             action.help = re.sub(r"\(default: (\w+)\)", lambda match: match[0].lower(), action.help or "")
-        action.help = (action.help or "").replace(" (default: None)", "")
 
 
 def _take_config(argv: list[str]) -> tuple[dict[str, Any], str, list[str]]:

@@ -84,9 +84,7 @@ WORDS = {
     ExitCode.SETTINGS: "settings",
     ExitCode.DATA: "data",
     ExitCode.MODEL: "model",
-    ExitCode.API: "API",
     ExitCode.PARTIAL: "partial",
-    ExitCode.PREEMPTED: "preempted",
     ExitCode.INTERRUPTED: "interrupted",
 }
 
@@ -241,7 +239,7 @@ def test_an_interruption_leaves_with_130_and_says_that_work_continues(
     monkeypatch.setattr("alignx.prompts.validating.validate_source", interrupt)
     code, _, err = in_process(capsys, "data", "validate", "--data", "d")
     assert code == 130
-    assert err == "alignx data validate: interrupted; run the same command again to continue\n"
+    assert err == "alignx data validate: interrupted; run the same command again\n"
 
 
 def test_a_defect_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

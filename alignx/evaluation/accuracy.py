@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from alignx import manifest
@@ -11,7 +12,7 @@ from alignx.evaluation.scores import Score, read_scores
 from alignx.evaluation.settings import AccuracySettings
 from alignx.manifest import Manifest
 
-SHARED = ("data.digest", "taxonomy", "condition")
+SHARED = ("data.digest", "data.records", "taxonomy", "condition", "model.dtype")
 """What policy and reference must have in common to be compared."""
 NOISE = 1e-3
 """Margins below this many nats are within what batching can change in float32."""
@@ -32,6 +33,12 @@ class Accuracy:
     """Share of items where the policy alone finds the preferred response likelier."""
     mean_margin: float
     """Mean of β·(chosen − reference's) − β·(rejected − reference's)."""
+    skipped: int
+    """Records left out when the scores were made, invalid or too long."""
+    trimmed: int
+    """Items whose prompt lost history or description because it was too long."""
+    persona_empty: int
+    """Items whose prompt says nothing about the user."""
     prompts_differ: int
     """Items whose history was trimmed differently for the two models."""
     notes: tuple[str, ...]
@@ -55,8 +62,11 @@ def accuracy(settings: AccuracySettings) -> Accuracy:
     """
     policy, of_policy = read_scores(settings.policy)
     reference, of_reference = read_scores(settings.reference)
+    _refuse_swapped(of_policy, of_reference)
     _refuse_unlike(settings, of_policy, of_reference)
-    found = compare(policy, reference, settings.beta, _notes(of_policy, of_reference))
+    _refuse_overwriting(settings.output)
+    skipped = of_policy.data.skipped if of_policy.data else 0
+    found = compare(policy, reference, settings.beta, _notes(of_policy, of_reference), skipped)
     print(describe(found))
     if settings.output is not None:
         _write(settings, found, of_policy, of_reference)
@@ -65,7 +75,11 @@ def accuracy(settings: AccuracySettings) -> Accuracy:
 
 
 def compare(
-    policy: dict[str, Score], reference: dict[str, Score], beta: float = 0.1, notes: tuple[str, ...] = ()
+    policy: dict[str, Score],
+    reference: dict[str, Score],
+    beta: float = 0.1,
+    notes: tuple[str, ...] = (),
+    skipped: int = 0,
 ) -> Accuracy:
     """Alignment accuracy from scores, joined by id.
 
@@ -91,6 +105,9 @@ def compare(
         accuracy=clustered_mean([float(margin > 0) for margin in margins], clusters),
         raw=clustered_mean([float(p.chosen > p.rejected) for p, _ in items], clusters),
         mean_margin=sum(margins) / len(margins),
+        skipped=skipped,
+        trimmed=sum(p.trimmed_items > 0 or p.trimmed_demographics for p, _ in items),
+        persona_empty=sum(p.persona_empty for p, _ in items),
         prompts_differ=sum(trims),
         notes=notes,
     )
@@ -106,6 +123,12 @@ def describe(found: Accuracy) -> str:
         f"  policy alone, without the reference: {found.raw}",
         f"  mean margin {found.mean_margin:+.4f}; {found.within_noise} margins are below {NOISE} nats",
     ]
+    left_out = {
+        f"{found.skipped} records were skipped and are not among them": found.skipped,
+        f"{found.trimmed} prompts lost history or description, being too long": found.trimmed,
+        f"{found.persona_empty} prompts say nothing about the user": found.persona_empty,
+    }
+    lines += [f"  {text}" for text, count in left_out.items() if count]
     if found.prompts_differ:
         lines.append(
             f"  {found.prompts_differ} prompts were trimmed differently for policy and reference (their tokenizers "
@@ -124,6 +147,14 @@ def _refuse_unlike(settings: AccuracySettings, policy: Manifest, reference: Mani
         )
 
 
+def _refuse_swapped(policy: Manifest, reference: Manifest) -> None:
+    if policy.model and reference.model and reference.model.trained_from == policy.model.digest:
+        raise DataError(
+            f"the reference {reference.model.name} was trained from the policy {policy.model.name}; swap --policy and "
+            "--reference"
+        )
+
+
 def _refuse_unmatched(policy: dict[str, Score], reference: dict[str, Score]) -> None:
     for missing, side in (
         (policy.keys() - reference.keys(), "reference"),
@@ -136,10 +167,20 @@ def _refuse_unmatched(policy: dict[str, Score], reference: dict[str, Score]) -> 
             )
 
 
+def _refuse_overwriting(output: Path | None) -> None:
+    if output is None or not output.exists():
+        return
+    found = manifest.read_if_present(output)
+    if found is None or found.kind != "accuracy":
+        raise DataError(f"{output}: is there and is no accuracy; choose another --output")
+
+
 def _notes(policy: Manifest, reference: Manifest) -> tuple[str, ...]:
     notes = []
     if policy.model and reference.model and policy.model.digest == reference.model.digest:
         notes.append("policy and reference are the same weights, so the accuracy says nothing")
+    elif policy.model and reference.model and policy.model.trained_from not in (None, reference.model.digest):
+        notes.append("the reference is not the model that the policy was trained from")
     condition = policy.condition or {}
     if condition.get("profile") == "golden":
         notes.append("the profile is the target's own direction: an oracle, an upper bound")

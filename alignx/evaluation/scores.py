@@ -18,7 +18,16 @@ from alignx.prompts import Condition, EncodedPair, Encoder, PairEncoder, choose_
 from alignx.prompts.pairs import describe_counts, read_all
 from alignx.records import Records
 
-IDENTITY = ("kind", "data.digest", "taxonomy", "condition", "model.digest", "model.tokenizer", "model.dtype")
+IDENTITY = (
+    "kind",
+    "data.digest",
+    "data.records",
+    "taxonomy",
+    "condition",
+    "model.digest",
+    "model.tokenizer",
+    "model.dtype",
+)
 """What two runs must share for one to continue the other."""
 
 
@@ -71,6 +80,7 @@ class _Run:
         from accelerate.utils import gather_object
 
         settings = self.settings
+        self.output.parent.mkdir(parents=True, exist_ok=True)
         files = find_model(settings.model, settings.revision)
         condition = self._condition(files)
         records = settings.records()
@@ -108,7 +118,7 @@ class _Run:
             return self._condition_like(settings.like, wanted)
         if "method" not in wanted:
             raise SettingsError("--method is required without --like: ica or pba")
-        chosen = choose_condition(files.name, wanted, settings.revision)
+        chosen = choose_condition(files.name, wanted, settings.revision, files.folder)
         for warning in chosen.warnings:
             self._say(f"warning: {warning}")
         self._reason = "set by --preset" if settings.preset else chosen.reason
@@ -135,7 +145,7 @@ class _Run:
         """
         found = manifest.read_if_present(self.output)
         if found is None and self.output.exists() and not self.drafts.is_dir():
-            raise DataError(f"{self.output}: is there and holds no scores; choose another --output, or delete it")
+            raise DataError(f"{self.output}: is there and holds no scores; choose another --output")
         if found is None or not self.output.is_file():
             return False
         for _ in records:
@@ -178,6 +188,7 @@ class _Run:
         """
         if self.state.is_main_process:
             self.drafts.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(self.drafts / "lock")
             if manifest.read_if_present(self.drafts) is None:
                 manifest.write(self.drafts, wanted)
         self.state.wait_for_everyone()
@@ -190,7 +201,14 @@ class _Run:
     def _drafted(self) -> Iterator[dict[str, Any]]:
         """Lines written so far; a last line that a kill cut off is left out and scored again."""
         for path in sorted(self.drafts.glob("part-*.jsonl")):
-            yield from map(json.loads, path.read_bytes().split(b"\n")[:-1])
+            for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+                try:
+                    yield Score.model_validate_json(line).model_dump()
+                except ValidationError as error:
+                    raise DataError(
+                        f"{path}:{number}: no score line ({error.errors()[0]['msg']}); delete this file to score its "
+                        "records again"
+                    ) from error
 
     def _score(self, share: Sequence[EncodedPair], files: ModelFiles, tokenizer: Any) -> None:
         from tqdm import tqdm
@@ -290,3 +308,21 @@ def read_scores(path: Path) -> tuple[dict[str, Score], Manifest]:
 def _is_whole(path: Path, found: Manifest) -> bool:
     """Whether a file has the bytes its manifest was written for, whatever both are called now."""
     return manifest.file_digest(path) in found.files.values()
+
+
+def _lock(path: Path) -> Any:
+    """Hold a file until this process ends, so that two runs never write the same output.
+
+    Raises:
+        DataError: Another run holds it.
+    """
+    import fcntl
+
+    stream = path.open("w")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise DataError(
+            f"{path.parent}: another process is scoring to this output; wait for it, or choose another"
+        ) from None
+    return stream

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from alignx import manifest
 from alignx.errors import ModelError
 from alignx.manifest import ModelIdentity, digest, file_digest
 
@@ -28,8 +29,11 @@ class ModelFiles:
         """Digests of its weights and tokenizer: equal for the same model under another name."""
         weights = sorted(self.folder.glob("*.safetensors"))
         tokenizer = [self.folder / name for name in _TOKENIZER_FILES if (self.folder / name).is_file()]
+        found = manifest.read_if_present(self.folder)
+        trained = found is not None and found.kind == "checkpoint" and found.model is not None
         return ModelIdentity(
             name=self.name,
+            trained_from=found.model.digest if trained and found and found.model else None,
             digest=digest([[path.name, file_digest(path)] for path in weights]),
             tokenizer=digest([[path.name, file_digest(path)] for path in tokenizer]),
             revision=self.revision,

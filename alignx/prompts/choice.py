@@ -26,13 +26,16 @@ class ChosenCondition:
     warnings: tuple[str, ...] = ()
 
 
-def choose_condition(model: str | None, wanted: Mapping[str, Any], revision: str | None = None) -> ChosenCondition:
+def choose_condition(
+    model: str | None, wanted: Mapping[str, Any], revision: str | None = None, folder: Path | None = None
+) -> ChosenCondition:
     """The condition for a model.
 
     Args:
         model: Folder or hub id; None where there is none yet.
         wanted: What the user set, by the names of :class:`Condition`; at least ``method``.
         revision: Of the hub id.
+        folder: Where its files are on this machine, once they are; then nothing is looked up.
 
     Returns:
         The preset and thresholds of the checkpoint's own manifest; for the authors' four names ``released-eval``; for
@@ -42,7 +45,7 @@ def choose_condition(model: str | None, wanted: Mapping[str, Any], revision: str
         DataError: The checkpoint's manifest is unreadable.
         SettingsError: What was set is impossible.
     """
-    said, reason = _said_by(model, revision)
+    said, reason = _said_by(model, revision, folder)
     merged = {**{name: value for name, value in said.items() if name != "method"}, **wanted}
     if "preset" in wanted and wanted["preset"] != said.get("preset"):
         for name in ("positive", "negative"):  # the thresholds go with the preset unless they were set too
@@ -59,10 +62,10 @@ def choose_condition(model: str | None, wanted: Mapping[str, Any], revision: str
     return ChosenCondition(condition, reason, warnings)
 
 
-def _said_by(model: str | None, revision: str | None) -> tuple[dict[str, Any], str]:
+def _said_by(model: str | None, revision: str | None, folder: Path | None) -> tuple[dict[str, Any], str]:
     if model is None:
         return {}, "the default: no model"
-    found = checkpoint_manifest(model, revision)
+    found = checkpoint_manifest(str(folder or model), revision)
     if found is not None and found.kind == "checkpoint" and found.condition:
         keys = ("method", "preset", "positive", "negative", "date")
         return {key: found.condition[key] for key in keys if found.condition.get(key)}, "as its checkpoint records"

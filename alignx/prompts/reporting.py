@@ -222,9 +222,13 @@ def as_markdown(source: str, found: Mapping[str, Any]) -> str:
         f"# {source}",
         "",
         f"- records: {records}; users named: {found['users']}",
-        f"- distinct targets: {found['distinct_targets']}; {found['repeated_targets']} occur more than once, one of "
-        "them "
-        f"{found['most_repeated_target']} times; intervals are clustered by user, else by target",
+        f"- distinct targets: {found['distinct_targets']}"
+        + (
+            f"; {found['repeated_targets']} occur more than once, one of them {found['most_repeated_target']} times; "
+            "intervals are clustered by user, else by target"
+            if found["repeated_targets"]
+            else ""
+        ),
         "- records with: " + ", ".join(f"{name} {share(n)}" for name, n in sorted(found["present"].items())),
         "- comments a record: " + _histogram(found["comments_per_record"]),
         "- choices a record: " + _histogram(found["choices_per_record"]),

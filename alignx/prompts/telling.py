@@ -56,7 +56,8 @@ def tell(record: Record, condition: Condition, taxonomy: Taxonomy, donors: Mappi
         case PersonaSource.OTHER:
             if donors is None or record.id not in donors:
                 raise DataError(f"record {record.id}: no donor for persona 'other'; choose them from all records first")
-            teller = donors[record.id]
+            # who says nothing of themselves is told nothing here too, so that run and control tell the same records
+            teller = record if record.persona == _NOBODY else donors[record.id]
         case PersonaSource.REVERSED:
             teller = reverse_persona(record)
         case _:

@@ -59,7 +59,7 @@ class _Run:
     def run(self) -> Path:
         files = find_model(self.settings.model, self.settings.revision)
         tokenizer = load_tokenizer(str(files.folder), trust_remote_code=self.settings.trust_remote_code)
-        chosen = choose_condition(files.name, self.settings.wanted(), self.settings.revision)
+        chosen = choose_condition(files.name, self.settings.wanted(), self.settings.revision, files.folder)
         condition = chosen.condition
         for warning in chosen.warnings:
             self._say(f"warning: {warning}")
@@ -68,6 +68,9 @@ class _Run:
         encoder = Encoder(tokenizer, condition)
         if self._finished(files, condition):
             return self.output
+        if self.state.is_main_process:  # also the mark of a run that has begun
+            resolved = json.dumps(self.settings.model_dump(mode="json"), indent=2)
+            manifest.write_text(self.output / "settings.json", resolved + "\n")
         prepared, data = self._prepared(self.settings.data, self.output / "data", condition, encoder)
         for line in describe_counts(data.counts):
             self._say(line)
@@ -76,7 +79,7 @@ class _Run:
         evaluation = rows.select(parts.evaluation) if parts.evaluation else None
         if self.settings.eval_data is not None:
             evaluation = self._evaluation_rows(rows, condition, encoder)
-        self._save_settings(parts, rows)
+        self._save_split(parts, rows)
         trainer = self._trainer(files, tokenizer, rows, rows.select(parts.train), evaluation)
         self._say(self._plan(parts, trainer))
         warnings.filterwarnings("ignore", category=FutureWarning, module="transformers.modeling_utils")
@@ -167,7 +170,7 @@ class _Run:
 
     def _unfinished_or_empty(self) -> bool:
         """Whether the output is a folder that an unfinished run may go on to fill."""
-        begun = (self.output / "data").is_dir() or (self.output / "settings.json").is_file()
+        begun = (self.output / "settings.json").is_file()
         return self.output.is_dir() and (begun or not any(self.output.iterdir()))
 
     def _finished(self, files: ModelFiles, condition: Condition) -> bool:
@@ -233,11 +236,9 @@ class _Run:
             )
         return evaluation
 
-    def _save_settings(self, parts: Split, rows: Any) -> None:
+    def _save_split(self, parts: Split, rows: Any) -> None:
         if not self.state.is_main_process:
             return
-        resolved = json.dumps(self.settings.model_dump(mode="json"), indent=2)
-        manifest.write_text(self.output / "settings.json", resolved + "\n")
         ids = rows["id"]
         named = {
             "evaluation": [ids[row] for row in parts.evaluation],

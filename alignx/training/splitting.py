@@ -42,9 +42,10 @@ def split(clusters: Sequence[str], targets: Sequence[str], *, eval_rows: int, gl
     rows = [row for row in range(len(clusters)) if row not in held_out]
     surplus = len(rows) % global_batch
     if surplus == len(rows):
+        held = f" after {len(held_out)} were held out" if held_out else ""
         raise DataError(
-            f"{len(rows)} training records, expected at least one --global-batch of {global_batch}; lower it or bring "
-            "more records"
+            f"{len(rows)} training records{held}, expected at least one --global-batch of {global_batch}; lower it, "
+            "hold out fewer, or bring more records"
         )
     drawn = sorted(rows, key=lambda row: digest(seed, "left over", names[row]))
     left_over = set(drawn[:surplus])

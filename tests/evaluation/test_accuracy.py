@@ -242,10 +242,34 @@ def test_conditions_that_measure_something_else_are_noted(
     assert said in notes(files)
 
 
-def test_bfloat16_on_either_side_is_noted(files: dict[str, Path]) -> None:
-    low = ModelIdentity(name="r", digest="r", tokenizer="t", dtype="bfloat16")
-    write(files["reference"], REFERENCE, model=low)
+def test_bfloat16_is_noted_and_refused_on_one_side_alone(files: dict[str, Path]) -> None:
+    write(files["reference"], REFERENCE, model=ModelIdentity(name="r", digest="r", tokenizer="t", dtype="bfloat16"))
+    with pytest.raises(DataError, match=r"differ in model\.dtype \(float32 against bfloat16\)"):
+        notes(files)
+    write(files["policy"], POLICY, model=ModelIdentity(name="p", digest="p", tokenizer="t", dtype="bfloat16"))
     assert "computed in bfloat16" in notes(files)
+
+
+def test_a_reference_trained_from_the_policy_is_refused_as_swapped(files: dict[str, Path]) -> None:
+    base = ModelIdentity(name="base", digest="b", tokenizer="t", dtype="float32")
+    trained = ModelIdentity(name="trained", digest="p", tokenizer="t", dtype="float32", trained_from="b")
+    write(files["policy"], POLICY, model=base)
+    write(files["reference"], REFERENCE, model=trained)
+    with pytest.raises(DataError, match="swap --policy and --reference"):
+        notes(files)
+    write(files["policy"], POLICY, model=trained)
+    write(files["reference"], REFERENCE, model=base.model_copy(update={"digest": "another"}))
+    assert "not the model that the policy was trained from" in notes(files)
+
+
+def test_an_output_that_is_something_else_is_not_overwritten(files: dict[str, Path]) -> None:
+    write(files["policy"], POLICY)
+    write(files["reference"], REFERENCE)
+    before = files["policy"].read_bytes()
+    settings = AccuracySettings(policy=files["policy"], reference=files["reference"], output=files["policy"])
+    with pytest.raises(DataError, match="is there and is no accuracy"):
+        accuracy(settings)
+    assert files["policy"].read_bytes() == before
 
 
 def strict(text: str) -> Any:
@@ -267,6 +291,9 @@ FIELDS = {
     "raw",
     "mean_margin",
     "prompts_differ",
+    "skipped",
+    "trimmed",
+    "persona_empty",
     "notes",
     "beta",
     "policy",
