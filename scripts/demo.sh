@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The whole path on a laptop: a stand-in model, ICA and PBA trained by DPO on the shipped sample, both scored against the
-# model they started from, alignment accuracies. About 5 minutes on 2 cores; QUICK=1 takes about 2.
+# model they started from, alignment accuracies. About 4 minutes on 2 cores; QUICK=1 takes about 2.
 #   bash scripts/demo.sh            results in out/demo (OUT=… for another folder)
 # The stand-in starts from random weights and the sample is synthetic: this shows that everything runs, not how well the
-# method works. A second run continues where the first stopped.
+# method works. A second run does not repeat what is finished.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${OUT:-out/demo}
