@@ -529,3 +529,13 @@ def test_file_without_a_manifest_or_of_another_kind_is_no_scores_file(scores_cop
     manifest.path_of(scores_copy).unlink()
     with pytest.raises(DataError, match=r"no scored\.jsonl\.manifest\.json beside it, so it is unfinished"):
         read_scores(scores_copy)
+
+
+def test_an_output_that_another_run_is_writing_is_refused(tmp_path: Path) -> None:
+    from alignx.evaluation.scores import _lock
+
+    held = _lock(tmp_path / "lock")
+    with pytest.raises(DataError, match="another process is scoring to this output"):
+        _lock(tmp_path / "lock")
+    held.close()
+    _lock(tmp_path / "lock").close()

@@ -510,3 +510,10 @@ def test_a_ready_profile_that_is_not_used_need_not_be_readable_to_reverse(condit
     record = person([LIKES_HUMOR], [LIKES_HUMOR], profile="In words of nobody's taxonomy.")
     found = told(record, persona="reversed", **condition)
     assert (found.choices[0].chosen, found.choices[0].rejected) == ("bad 0", "good 0")
+
+
+def test_who_says_nothing_of_themselves_is_told_nothing_under_another_s_persona_either() -> None:
+    nobody, other = person(id="nobody"), person([LIKES_HUMOR], id="other")
+    condition = Condition.model_validate({"method": "ica", "persona": "other"})
+    assert tell(nobody, condition, TAXONOMY, {"nobody": other}).items == 0
+    assert tell(other, condition, TAXONOMY, {"other": person([None, None], id="third")}).items == 2
