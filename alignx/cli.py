@@ -52,8 +52,13 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         "alignx.prompts.preparing:PrepareSettings",
         "alignx.prompts.preparing:prepare",
     ),
+    ("data", "synthesize"): Command(
+        "make records of invented users whose preferences are known",
+        "alignx.records.world.synthesize:SynthesizeSettings",
+        "alignx.records.world.synthesize:synthesize",
+    ),
     ("tiny-model",): Command(
-        "make a small stand-in model",
+        "make a small stand-in model, trained or not",
         "alignx.models.tiny:TinyModelSettings",
         "alignx.models.tiny:make",
     ),

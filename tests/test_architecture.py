@@ -17,11 +17,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "manifest": {"errors"},
     "settings": {"errors"},
-    "records": {"errors", "manifest"},
+    "pages": {"errors", "manifest"},
+    "records": {"errors", "manifest", "settings"},
     "prompts": {"errors", "manifest", "settings", "records"},
     "models": {"errors", "manifest", "settings", "records", "prompts"},
     "training": {"errors", "manifest", "settings", "records", "prompts", "models"},
-    "evaluation": {"errors", "manifest", "settings", "records", "prompts", "models"},
+    "evaluation": {"errors", "manifest", "settings", "pages", "records", "prompts", "models"},
     "cli": {"errors", "manifest", "settings", "records", "prompts", "models", "training", "evaluation"},
     "__main__": {"cli"},
     "__init__": set(),
@@ -35,7 +36,7 @@ HEAVY = {"accelerate", "datasets", "deepspeed", "matplotlib", "openai", "pandas"
     "pyarrow",
     "huggingface_hub",
 }
-IMPORTED_LATE = {"alignx.models.logps", "alignx.training.trainer"}
+IMPORTED_LATE = {"alignx.models.logps", "alignx.models.pretraining", "alignx.training.trainer"}
 """Modules about tensors, which import torch at their top and are themselves imported only where they are used."""
 
 

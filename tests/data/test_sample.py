@@ -1,12 +1,11 @@
 """The shipped sample is what its README says."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from alignx.records import Records
+from alignx.records.world.synthesize import SynthesizeSettings, synthesize
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,8 +25,8 @@ def test_training_and_test_users_and_targets_are_apart() -> None:
     assert not {record.target for record in train} & {record.target for record in test}
 
 
-def test_the_script_makes_the_shipped_bytes(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "data/make_sample.py"), "--output", str(tmp_path)]
-    subprocess.run(command, check=True, capture_output=True)
+def test_the_command_in_the_readme_makes_the_shipped_bytes(tmp_path: Path) -> None:
+    assert "alignx data synthesize --output out/sample --train 320 --test 96\n" in (ROOT / "data/README.md").read_text()
+    synthesize(SynthesizeSettings(output=tmp_path / "sample", train=320, test=96))
     for name in ("train.jsonl", "test.jsonl"):
-        assert (tmp_path / name).read_bytes() == (ROOT / "data/sample" / name).read_bytes()
+        assert (tmp_path / "sample" / name).read_bytes() == (ROOT / "data/sample" / name).read_bytes()

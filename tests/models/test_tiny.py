@@ -13,7 +13,8 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from alignx import manifest
 from alignx.errors import DataError, SettingsError
 from alignx.models.loading import find_model
-from alignx.models.tiny import CONTROL_TOKENS, SIZES, TinyModelSettings, make
+from alignx.models.tiny import SIZES, TinyModelSettings, make
+from alignx.models.tiny_tokenizer import CONTROL_TOKENS
 from tests.worlds import sample_records, write_jsonl
 
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from alignx.errors import SettingsError
-from alignx.models.tiny import CHAT_TEMPLATE, train_tokenizer
+from alignx.models.tiny_tokenizer import CHAT_TEMPLATE, train_tokenizer
 from alignx.prompts import Condition, Encoder, Rendered, render, tell
 from alignx.prompts.presets import Blocks, load_preset
 from alignx.records import Record, RecordParser, load_taxonomy

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alignx.errors import DataError
-from alignx.models.tiny import train_tokenizer
+from alignx.models.tiny_tokenizer import train_tokenizer
 from alignx.prompts import Condition, Encoder, PairEncoder, ProfileSource, Told, choose_donors, render, tell
 from alignx.prompts.telling import reverse_persona
 from alignx.records import Choice, Comment, Persona, Record, Records, load_taxonomy

@@ -244,7 +244,7 @@ def llama() -> Family:
 @cache
 def stand_in() -> Family:
     """The project's own stand-in."""
-    from alignx.models.tiny import CONTROL_TOKENS, train_tokenizer
+    from alignx.models.tiny_tokenizer import CONTROL_TOKENS, train_tokenizer
 
     tokenizer = train_tokenizer(_corpus(), 700)
     tokenizer.name_or_path = "stand-in"
