@@ -79,6 +79,12 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         "alignx.evaluation.settings:AccuracySettings",
         "alignx.evaluation.accuracy:accuracy",
     ),
+    ("evaluate",): Command(
+        "score policies under several conditions and write a report",
+        "alignx.evaluation.grid_settings:EvaluateSettings",
+        "alignx.evaluation.grid:evaluate",
+        "run the same command again to continue",
+    ),
 }
 
 

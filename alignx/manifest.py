@@ -20,7 +20,7 @@ from alignx.errors import DataError
 FORMAT: Final = "alignx-manifest/1"
 FOLDER_MANIFEST = "manifest.json"
 
-Kind = Literal["world", "prepared", "checkpoint", "scores", "accuracy", "tiny-model", "data-report"]
+Kind = Literal["world", "prepared", "checkpoint", "scores", "accuracy", "tiny-model", "data-report", "report"]
 
 
 def digest(*parts: object) -> str:

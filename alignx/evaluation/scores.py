@@ -3,7 +3,7 @@
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ from alignx import manifest
 from alignx.errors import DataError, SettingsError
 from alignx.evaluation.settings import ScoreSettings
 from alignx.manifest import Manifest, ModelIdentity
-from alignx.models.loading import ModelFiles, choose_dtype, find_model, has_accelerator, load_model
+from alignx.models.loading import Attention, ModelFiles, choose_dtype, find_model, has_accelerator, load_model
 from alignx.prompts import Condition, EncodedPair, Encoder, PairEncoder, choose_condition, load_tokenizer
 from alignx.prompts.pairs import describe_counts, read_all
 from alignx.records import Records
 
+Loader = Callable[[ModelFiles, str, Attention, bool], Any]
 IDENTITY = (
     "kind",
     "data.digest",
@@ -53,24 +54,31 @@ class Score(BaseModel):
     persona_empty: bool
 
 
-def score(settings: ScoreSettings) -> Path:
+def score(settings: ScoreSettings, *, load: Loader = load_model, quiet: bool = False) -> Path:
     """Score every record; returns the file.
+
+    Args:
+        settings: Model, records, condition and output.
+        load: Loads the model; :func:`alignx.models.loading.load_model`, or one that remembers.
+        quiet: Whether to say nothing on the way.
 
     Raises:
         DataError: Records are invalid, or ``output`` holds scores of something else.
         ModelError: The model or its tokenizer cannot do this.
         SettingsError: The condition contradicts ``like`` or lacks a method.
     """
-    return _Run(settings).run()
+    return _Run(settings, load, quiet).run()
 
 
 class _Run:
     """One process's part of a scoring run."""
 
-    def __init__(self, settings: ScoreSettings) -> None:
+    def __init__(self, settings: ScoreSettings, load: Loader, quiet: bool) -> None:
         from accelerate import PartialState
 
         self.settings = settings
+        self._load = load
+        self._quiet = quiet
         self.state = PartialState(cpu=not has_accelerator())
         self.output = settings.output
         self._reason = ""
@@ -107,7 +115,7 @@ class _Run:
         return self.output
 
     def _say(self, text: str) -> None:
-        if self.state.is_main_process:
+        if self.state.is_main_process and not self._quiet:
             print(text, file=sys.stderr, flush=True)
 
     def _condition(self, files: ModelFiles) -> Condition:
@@ -216,15 +224,14 @@ class _Run:
         from alignx.models.logps import PairScorer
 
         settings = self.settings
-        model = load_model(files, choose_dtype(settings.dtype), settings.attention, settings.trust_remote_code)
+        model = self._load(files, choose_dtype(settings.dtype), settings.attention, settings.trust_remote_code)
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         scorer = PairScorer(model, pad, self.state.device)
         name = (
             f"part-{self.state.process_index}-{len(list(self.drafts.glob(f'part-{self.state.process_index}-*')))}.jsonl"
         )
-        bar = tqdm(
-            total=len(share), desc="scoring", unit=" pairs", disable=None if self.state.is_main_process else True
-        )
+        silent = self._quiet or not self.state.is_main_process
+        bar = tqdm(total=len(share), desc="scoring", unit=" pairs", disable=True if silent else None)
         with bar, (self.drafts / name).open("w", encoding="utf-8") as stream:
             for start in range(0, len(share), settings.batch_size):
                 batch = share[start : start + settings.batch_size]

@@ -1,0 +1,231 @@
+"""``alignx evaluate``: policies times conditions, each against the reference on the very same prompts."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alignx import manifest
+from alignx.errors import DataError, SettingsError
+from alignx.evaluation.accuracy import Accuracy, compare
+from alignx.evaluation.grid_settings import Cell, EvaluateSettings, Expectation, Policy
+from alignx.evaluation.intervals import Estimate, clustered_mean
+from alignx.evaluation.scores import Loader, Score, read_scores, score
+from alignx.evaluation.settings import ScoreSettings
+from alignx.manifest import Manifest
+from alignx.models.loading import ModelFiles, load_model
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one policy did in one row."""
+
+    policy: Policy
+    cell: Cell
+    found: Accuracy
+    reference_raw: Estimate
+    """Share of items where the reference alone finds the preferred response likelier."""
+    difference: Estimate | None
+    """From the row named by ``expect.versus``: mean over the same items."""
+    file: Path
+    """Where the policy's scores are."""
+    scores: Mapping[str, Score]
+    reference: Mapping[str, Score]
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the expectation holds; None where there is none."""
+        return None if self.cell.expect is None else holds(self.cell.expect, self.found.accuracy, self.difference)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "policy": self.policy.name,
+            "method": self.policy.method.value,
+            "label": self.cell.label,
+            "role": self.cell.role,
+            **self.found.as_dict(),
+            "reference_raw": self.reference_raw.as_dict(),
+            "difference": self.difference and self.difference.as_dict(),
+            "expect": self.cell.expect and self.cell.expect.model_dump(exclude_none=True),
+            "met": self.met,
+        }
+
+
+def holds(expected: Expectation, accuracy: Estimate, difference: Estimate | None = None) -> bool:
+    """Whether an interval is where it was expected."""
+    return (
+        (expected.low_above is None or accuracy.low > expected.low_above)
+        and (expected.high_below is None or accuracy.high < expected.high_below)
+        and (expected.low_at_most is None or accuracy.low <= expected.low_at_most)
+        and (expected.reaches is None or (difference is not None and difference.high > expected.reaches))
+    )
+
+
+def evaluate(settings: EvaluateSettings) -> str:
+    """Score what is missing and write the report; returns the accuracies and where the report is.
+
+    Raises:
+        DataError: Records are invalid, or the output holds something else.
+        ModelError: A model cannot be loaded or read.
+    """
+    from accelerate import PartialState
+
+    from alignx.evaluation.report import write_report
+
+    _refuse_other(settings.output)
+    _score_all(settings)
+    if not PartialState().is_main_process:
+        return ""
+    outcomes = compare_all(settings)
+    results = settings.output / "results.json"
+    lines = [outcome.as_dict() for outcome in outcomes]
+    manifest.write_text(results, json.dumps(lines, indent=1, ensure_ascii=False) + "\n")
+    pages = write_report(settings, outcomes)
+    manifest.write(
+        settings.output,
+        Manifest(
+            kind="report",
+            settings=settings.model_dump(mode="json"),
+            versions=manifest.versions("torch", "transformers", "scipy", "matplotlib"),
+            files={str(path.relative_to(settings.output)): manifest.file_digest(path) for path in (results, *pages)},
+        ),
+    )
+    return "\n".join([*describe(outcomes), "", f"report: {', '.join(str(path) for path in pages[:2])}"])
+
+
+def compare_all(settings: EvaluateSettings) -> list[Outcome]:
+    """Every row's outcome, from finished scores.
+
+    Raises:
+        DataError: Scores are missing or broken.
+    """
+    outcomes = []
+    for policy in settings.policies:
+        read = {
+            cell.label: tuple(read_scores(path)[0] for path in _files(settings, policy, cell))
+            for cell in settings.cells_of(policy.name)
+        }
+        for cell in settings.cells_of(policy.name):
+            scores, reference = read[cell.label]
+            expected = cell.expect
+            versus = read[expected.versus] if expected is not None and expected.versus is not None else None
+            outcomes.append(
+                Outcome(
+                    policy=policy,
+                    cell=cell,
+                    found=compare(scores, reference, settings.beta),
+                    reference_raw=_raw(reference),
+                    difference=None if versus is None else _difference((scores, reference), (versus[0], versus[1])),
+                    file=_files(settings, policy, cell)[0],
+                    scores=scores,
+                    reference=reference,
+                )
+            )
+    return outcomes
+
+
+def margins(scores: Mapping[str, Score], reference: Mapping[str, Score]) -> dict[str, float]:
+    """By how many nats the policy moved towards each item's preferred response, relative to the reference."""
+    return {
+        name: (one.chosen - reference[name].chosen) - (one.rejected - reference[name].rejected)
+        for name, one in scores.items()
+    }
+
+
+def _raw(scores: Mapping[str, Score]) -> Estimate:
+    return clustered_mean([float(s.chosen > s.rejected) for s in scores.values()], [s.cluster for s in scores.values()])
+
+
+def _difference(
+    mine: tuple[Mapping[str, Score], Mapping[str, Score]], theirs: tuple[Mapping[str, Score], Mapping[str, Score]]
+) -> Estimate:
+    """Mean over items of being right here minus being right there."""
+    here, there = margins(*mine), margins(*theirs)
+    if here.keys() != there.keys():
+        raise DataError("two rows that are compared record by record have different records; give them the same ids")
+    values = [float(here[name] > 0) - float(there[name] > 0) for name in here]
+    return clustered_mean(values, [mine[0][name].cluster for name in here], bounds=None)
+
+
+def _score_all(settings: EvaluateSettings) -> None:
+    """Every model's scores, one model in memory at a time."""
+    from tqdm import tqdm
+
+    jobs = [
+        (model, policy, cell, path)
+        for place in (0, 1)
+        for policy in settings.policies
+        for cell in settings.cells_of(policy.name)
+        for model, path in [
+            ((policy.model, settings.reference)[place], _files(settings, policy, cell)[place]),
+        ]
+    ]
+    load = _remembering(load_model)
+    for model, policy, cell, path in tqdm(jobs, desc="scoring", unit=" files", disable=None):
+        score(_score_settings(settings, model, policy, cell, path), load=load, quiet=True)
+
+
+def _score_settings(settings: EvaluateSettings, model: str, policy: Policy, cell: Cell, output: Path) -> ScoreSettings:
+    chosen = {name: value for name in ("profile", "preset") if (value := getattr(cell, name)) is not None}
+    like = None if model == policy.model else _files(settings, policy, cell)[0]
+    told = {} if like else {"method": policy.method, "persona": cell.persona, "history": cell.history, **chosen}
+    return ScoreSettings(
+        model=settings.find(model),
+        data=settings.find(cell.data),
+        output=output,
+        like=like,
+        limit=settings.limit,
+        seed=None if like else settings.seed,
+        taxonomy=settings.taxonomy,
+        batch_size=settings.batch_size,
+        dtype=settings.dtype,
+        attention=settings.attention,
+        trust_remote_code=settings.trust_remote_code,
+        **told,
+    )
+
+
+def _files(settings: EvaluateSettings, policy: Policy, cell: Cell) -> tuple[Path, Path]:
+    """Where the policy's and the reference's scores of a row are."""
+    name = f"{_slug(policy.name)}-{_slug(cell.label)}"
+    folder = settings.output / "scores"
+    return folder / f"{name}.jsonl", folder / f"{name}-reference.jsonl"
+
+
+def _slug(text: str) -> str:
+    return "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
+
+
+def _remembering(load: Loader) -> Loader:
+    """A loader that keeps the last model, and only that."""
+    kept: dict[Any, Any] = {}
+
+    def remember(files: ModelFiles, *options: Any) -> Any:
+        key = (files.folder, *options)
+        if key not in kept:
+            kept.clear()
+            kept[key] = load(files, *options)
+        return kept[key]
+
+    return remember
+
+
+def _refuse_other(output: Path) -> None:
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise SettingsError(f"--output: {output} is a file, expected a folder")
+    found = manifest.read_if_present(output)
+    if found is not None and found.kind != "report":
+        raise SettingsError(f"--output: {output} holds {found.kind!r}, expected a new folder or an older report")
+
+
+def describe(outcomes: list[Outcome]) -> list[str]:
+    """A line a row, and how many expectations hold."""
+    width = max(len(f"{o.policy.name}, {o.cell.label}") for o in outcomes)
+    marks = {True: "  as expected", False: "  NOT AS EXPECTED", None: ""}
+    lines = [f"{f'{o.policy.name}, {o.cell.label}':<{width}}  {o.found.accuracy}{marks[o.met]}" for o in outcomes]
+    checked = [o.met for o in outcomes if o.met is not None]
+    return [*lines, f"expectations: {sum(checked)} of {len(checked)} hold"] if checked else lines

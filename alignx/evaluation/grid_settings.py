@@ -1,0 +1,122 @@
+"""Settings of ``alignx evaluate``: which policies, under which conditions, and what is expected. Loads no torch."""
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from alignx.models.loading import Attention, DType
+from alignx.prompts.condition import History, Method, PersonaSource, PresetName, ProfileSource
+from alignx.settings import Settings, required, setting
+
+Role = Literal["main", "control", "oracle", "variant"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Policy(_Part):
+    """A trained model."""
+
+    name: str
+    """How the report calls it."""
+    model: str
+    method: Method
+
+
+class Expectation(_Part):
+    """What an accuracy should be if the method works; each is about an end of the 95 % interval, as a share."""
+
+    low_above: float | None = None
+    high_below: float | None = None
+    low_at_most: float | None = None
+    """For controls: the value is inside the interval, or the interval is below it."""
+    versus: str | None = None
+    """Label of the row that ``reaches`` compares with, record by record."""
+    reaches: float | None = None
+    """The upper end of the difference from ``versus`` is above this."""
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> "Expectation":
+        if (self.versus is None) != (self.reaches is None):
+            raise ValueError("versus and reaches go together")
+        return self
+
+
+class Cell(_Part):
+    """One row of the report: records and a condition, for some or all policies."""
+
+    label: str
+    data: str
+    role: Role = "main"
+    note: str = ""
+    """What the row means, for readers of the report."""
+    policies: tuple[str, ...] = ()
+    """Names of the policies it is for; empty: all."""
+    persona: PersonaSource = PersonaSource.OWN
+    profile: ProfileSource | None = None
+    history: History = "all"
+    preset: PresetName | None = None
+    expect: Expectation | None = None
+
+
+class EvaluateSettings(Settings):
+    """Score policies and their reference under several conditions and write one report.
+
+    alignx evaluate --config configs/eval/demo.yaml --root out/demo --output out/demo/report
+
+    What is scored already is not scored again. The report is Markdown, one self-contained HTML page and results.json.
+    """
+
+    reads_config: ClassVar[bool] = True
+
+    title: str = setting("Evaluation", "Heading of the report.")
+    about: tuple[str, ...] = setting((), "Paragraphs that say what the numbers do and do not show.")
+    caution: str = setting("", "A note that stands before every number.")
+    policies: tuple[Policy, ...] = required("Trained models: name, model and method of each.", min_length=1)
+    reference: str = required("The model they were trained from.")
+    cells: tuple[Cell, ...] = required("Rows of the report: label, data and condition of each.", min_length=1)
+    expectations: bool = setting(True, "Check the rows against what the configuration expects of them.")
+    root: Path = setting(Path(), "Relative names of models and data below are looked up in this folder.")
+    output: Path = required("Folder for scores, results and the report.")
+    world: str | None = setting(
+        None, "Folder of a synthetic world: adds what its truth allows, a ceiling and trivial baselines."
+    )
+    timings: str | None = setting(None, 'JSON Lines of {"part": …, "seconds": …} to show in the report.')
+    examples: int = setting(6, "Records to show in full, from the first row's data.", ge=0)
+    limit: int | None = setting(None, "Only the first N records of each file.", gt=0)
+    seed: int = setting(42, "Of whose persona 'other' is, and of sampled history.")
+    beta: float = setting(0.1, "Strength of the pull in DPO.", gt=0, source="paper C.2")
+    batch_size: int = setting(16, "Pairs scored together; changes speed, not results.", gt=0)
+    dtype: DType = setting("auto", "auto is bfloat16 on a GPU that has it, else float32.")
+    attention: Attention = setting("auto", "Attention implementation of transformers.")
+    taxonomy: Path | None = setting(None, "CSV of preference dimensions, if not the paper's 90.")
+    trust_remote_code: bool = setting(False, "Run code that comes with a model.")
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> "EvaluateSettings":
+        names = [policy.name for policy in self.policies]
+        if len(set(names)) < len(names):
+            raise ValueError(f"--policies: got {', '.join(names)}, expected each name once")
+        for cell in self.cells:
+            if unknown := sorted({*cell.policies} - {*names}):
+                raise ValueError(f"--cells: {cell.label!r} is for {unknown[0]!r}, known are {', '.join(names)}")
+        for name in names:
+            labels = [cell.label for cell in self.cells_of(name)]
+            if repeated := next((label for label in labels if labels.count(label) > 1), None):
+                raise ValueError(f"--cells: {repeated!r} stands twice for {name}")
+            for cell in self.cells_of(name):
+                if cell.expect and cell.expect.versus is not None and cell.expect.versus not in labels:
+                    raise ValueError(f"--cells: {cell.label!r} has {cell.expect.versus!r} as versus, no row of {name}")
+        return self
+
+    def cells_of(self, policy: str) -> list[Cell]:
+        """The rows of one policy, in order."""
+        cells = [cell for cell in self.cells if not cell.policies or policy in cell.policies]
+        return cells if self.expectations else [cell.model_copy(update={"expect": None}) for cell in cells]
+
+    def find(self, name: str) -> str:
+        """A model or data name as it is to be opened: under ``root`` where it exists there."""
+        inside = self.root / name
+        return str(inside) if inside.exists() else name

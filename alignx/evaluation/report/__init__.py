@@ -1,0 +1,34 @@
+"""The report of ``alignx evaluate``: what was found, as a page."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from alignx import manifest
+from alignx.evaluation.grid import Outcome
+from alignx.evaluation.grid_settings import EvaluateSettings
+from alignx.evaluation.report.accuracies import accuracies, expectations, meanings
+from alignx.evaluation.report.examples import examples
+from alignx.evaluation.report.surroundings import durations, training_curves, without_a_model
+from alignx.pages import Note, Page, Paragraph, Section, write
+
+
+def write_report(settings: EvaluateSettings, outcomes: Sequence[Outcome]) -> list[Path]:
+    """Write ``report.md``, ``report.html`` and their figures; returns the paths."""
+    about = [Paragraph(text) for text in settings.about[1:]]
+    sections = [
+        Section("What this shows", [*([Note(settings.caution)] if settings.caution else []), *about]),
+        Section("Accuracy", accuracies(settings, outcomes)),
+        Section("What was expected", expectations(outcomes)),
+        Section("Without a model", without_a_model(settings)),
+        Section("Training", training_curves(settings)),
+        Section("How long it took", durations(settings)),
+        Section("Examples", examples(settings, outcomes)),
+        Section("How to read the numbers", meanings(outcomes)),
+    ]
+    page = Page(
+        title=settings.title,
+        lead=settings.about[0] if settings.about else "",
+        sections=[section for section in sections if section.blocks],
+        footer=f"Made by alignx {manifest.versions()['alignx']}; `manifest.json` beside this page says how.",
+    )
+    return write(page, settings.output, "report")

@@ -1,0 +1,128 @@
+"""The numbers: accuracies, what was expected of them, what the words mean."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from alignx import manifest
+from alignx.evaluation.grid import Outcome
+from alignx.evaluation.grid_settings import EvaluateSettings, Expectation, Role
+from alignx.evaluation.intervals import Estimate
+from alignx.pages import Block, Definitions, Figure, Paragraph, Row, Table, literal
+from alignx.pages.document import Mark
+
+_MARKS: dict[Role, Mark] = {"main": "strong", "control": "control", "oracle": "", "variant": ""}
+
+
+def accuracies(settings: EvaluateSettings, outcomes: Sequence[Outcome]) -> list[Block]:
+    """The chart and the table of all rows, and what was left out."""
+    columns = ("row", "accuracy", "95 % interval", "n", "users", "ties", "policy alone", "reference alone")
+    rows = [
+        Row(
+            (
+                f"{o.policy.name}, {o.cell.label}",
+                percent(o.found.accuracy.mean),
+                interval(o.found.accuracy),
+                str(o.found.n),
+                str(o.found.accuracy.clusters),
+                str(o.found.ties),
+                percent(o.found.raw.mean),
+                percent(o.reference_raw.mean),
+            ),
+            _MARKS[o.cell.role],
+        )
+        for o in outcomes
+    ]
+    caption = "Alignment accuracy in %: how often training moved the model towards what the user prefers."
+    return [_forest(settings, outcomes), Table(columns, rows, caption), _left_out(outcomes)]
+
+
+def expectations(outcomes: Sequence[Outcome]) -> list[Block]:
+    """Each row of which something was expected, and whether it holds."""
+    rows = []
+    for o in outcomes:
+        if o.cell.expect is not None:
+            measured = interval(o.difference, signed=True) if o.difference else interval(o.found.accuracy)
+            name = f"{o.policy.name}, {o.cell.label}"
+            rows.append((name, _say(o.cell.expect), measured, "yes" if o.met else "NO"))
+    if not rows:
+        return []
+    held = sum(row[-1] == "yes" for row in rows)
+    return [Table(("row", "expected", "measured", "holds"), rows, f"{held} of {len(rows)} expectations hold.")]
+
+
+def meanings(outcomes: Sequence[Outcome]) -> list[Block]:
+    """The terms of the tables, and the notes of the rows."""
+    notes = {o.cell.label: o.cell.note for o in outcomes if o.cell.note}
+    terms = [
+        (
+            "accuracy",
+            "Share of records where β·(log π(chosen) − log π_ref(chosen)) is above the same for rejected, strictly; "
+            "both models read the same prompt. A tie is not right.",
+        ),
+        ("95 % interval", "Student's t on the mean, its variance clustered by user. No resampling, no seed."),
+        ("policy alone, reference alone", "Share where that model itself finds the preferred response likelier."),
+    ]
+    return [Definitions([*terms, *notes.items()])]
+
+
+def percent(share: float) -> str:
+    """``61.2``."""
+    return f"{100 * share:.1f}"
+
+
+def interval(estimate: Estimate, *, signed: bool = False) -> str:
+    """``[57.3, 65.1]``, in percent or points."""
+    sign = "+" if signed else ""
+    return f"[{100 * estimate.low:{sign}.1f}, {100 * estimate.high:{sign}.1f}]"
+
+
+def _forest(settings: EvaluateSettings, outcomes: Sequence[Outcome]) -> Figure:
+    from alignx.pages.figures import Interval, Reference, intervals
+
+    rows = [
+        Interval(o.cell.label, o.policy.name, 100 * found.mean, 100 * found.low, 100 * found.high)
+        for o in outcomes
+        for found in [o.found.accuracy]
+    ]
+    ceiling = _ceiling(settings)
+    lines = [Reference(50, "chance")]
+    caption = "Alignment accuracy with 95 % intervals, clustered by user."
+    if ceiling is not None:
+        lines.append(Reference(100 * ceiling, f"ceiling {100 * ceiling:g} %"))
+        noise = f"{100 - 100 * ceiling:g} % of the users' choices are slips"
+        caption += (
+            f" {noise}, so nobody who knows the user is right above the ceiling; only the golden profile knows slips."
+        )
+    svg = intervals(rows, name="accuracy", xlabel="alignment accuracy, %", reference_lines=lines)
+    told = "; ".join(f"{o.policy.name}, {o.cell.label}: {percent(o.found.accuracy.mean)} %" for o in outcomes)
+    return Figure("accuracy", svg, told, caption)
+
+
+def _ceiling(settings: EvaluateSettings) -> float | None:
+    """One minus the label noise of the synthetic world."""
+    if settings.world is None:
+        return None
+    return 1 - float(manifest.read(Path(settings.find(settings.world))).settings["label_noise"])
+
+
+def _left_out(outcomes: Sequence[Outcome]) -> Paragraph:
+    """What was skipped or cut, which must not go unsaid."""
+    said = [
+        f"{o.policy.name}, {o.cell.label}: {o.found.skipped} records skipped, {o.found.trimmed} prompts trimmed"
+        for o in outcomes
+        if o.found.skipped or o.found.trimmed
+    ]
+    return Paragraph(literal("; ".join(said)) + "." if said else "No record was skipped and no prompt trimmed.")
+
+
+def _say(expected: Expectation) -> str:
+    said = []
+    if expected.low_above is not None:
+        said.append(f"interval above {percent(expected.low_above)}")
+    if expected.high_below is not None:
+        said.append(f"interval below {percent(expected.high_below)}")
+    if expected.low_at_most is not None:
+        said.append(f"{percent(expected.low_at_most)} inside the interval, or the interval below it")
+    if expected.reaches is not None:
+        said.append(f"difference from “{expected.versus}” reaches above {100 * expected.reaches:+.0f} points")
+    return "; ".join(said)
