@@ -23,7 +23,7 @@ define help_text
 AlignX: personalised alignment of language models by DPO (arXiv:2503.15463).
 
   make setup      create .venv and install everything, pinned (3 minutes, 2 GB with the CPU build of torch)
-  make demo       train and evaluate a tiny model from nothing, no download; QUICK=1 for a shorter one
+  make demo       the method at work on a synthetic world, no download; QUICK=1 for a short one, SEED=1 for another
   make test       setup, lint, types and the fast tests: before every commit (at most 12 minutes)
   make test-full  the slow tests: training for real, distributed on this machine (at most 45 minutes with test)
   make lint       ruff only: bugs, imports, docstrings, formatting
@@ -92,7 +92,7 @@ $(STAMP): requirements.lock pyproject.toml
 	echo "setup: installed in $$SECONDS s; .venv is $$(du -sh .venv | cut -f1)."
 
 demo: $(STAMP)
-	@PATH="$(BIN):$$PATH" QUICK="$(QUICK)" bash scripts/demo.sh
+	@PATH="$(BIN):$$PATH" QUICK="$(QUICK)" SEED="$(SEED)" bash scripts/demo.sh
 
 lint: $(STAMP)
 	@$(shell_functions)

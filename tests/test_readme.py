@@ -1,5 +1,6 @@
 """What README and the help promise is run, or at least understood."""
 
+import json
 import os
 import re
 import shlex
@@ -78,15 +79,22 @@ def run(*words: str, environment: dict[str, str] | None = None) -> str:
 
 
 @pytest.mark.slow
-def test_the_demo_ends_with_accuracies_and_continues_when_run_again(tmp_path: Path) -> None:
+def test_the_demo_ends_with_a_report_and_continues_when_run_again(tmp_path: Path) -> None:
     """About 100 s: the whole path through the launchers, then again without doing anything twice."""
     environment = {"QUICK": "1", "OUT": str(tmp_path / "demo"), "OMP_NUM_THREADS": "2"}
     first = run("bash", "scripts/demo.sh", environment=environment)
-    assert first.count("alignment accuracy") == 4  # two headings, two results
-    assert first.count("n = 96") >= 2
+    rows = json.loads((tmp_path / "demo/report/results.json").read_text())
+    assert {row["policy"] for row in rows} == {"ICA", "PBA"}
+    assert len(rows) == 15
+    assert all(row["n"] == 40 for row in rows)
+    assert first.count("(n = 40, 10 clusters") == len(rows)
+    page = (tmp_path / "demo/report/report.html").read_text()
+    parts = [json.loads(line)["part"] for line in (tmp_path / "demo/timings.jsonl").read_text().splitlines()]
+    assert len(parts) == 5
+    assert all(f"{row['policy']}, {row['label']}" in page.replace("&#39;", "'") for row in rows)
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "demo").glob("*/model.safetensors")}
     assert len(written) == 3
-    again = run("bash", "scripts/demo.sh", environment=environment)
+    run("bash", "scripts/demo.sh", environment=environment)
     assert {path: path.stat().st_mtime_ns for path in written} == written
-    results = r"correct \d+, ties \d+, wrong \d+"
-    assert re.findall(results, again) == re.findall(results, first)
+    assert json.loads((tmp_path / "demo/report/results.json").read_text()) == rows
+    assert len((tmp_path / "demo/timings.jsonl").read_text().splitlines()) == 5

@@ -1,6 +1,7 @@
 """``alignx evaluate``: policies times conditions, each against the reference on the very same prompts."""
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,6 +152,7 @@ def _difference(
 
 def _score_all(settings: EvaluateSettings) -> None:
     """Every model's scores, one model in memory at a time."""
+    from accelerate import PartialState
     from tqdm import tqdm
 
     jobs = [
@@ -162,9 +164,14 @@ def _score_all(settings: EvaluateSettings) -> None:
             ((policy.model, settings.reference)[place], _files(settings, policy, cell)[place]),
         ]
     ]
-    load = _remembering(load_model)
+    load, begun = _remembering(load_model), time.monotonic()
+    missing = not all(manifest.path_of(path).is_file() for *_, path in jobs)
     for model, policy, cell, path in tqdm(jobs, desc="scoring", unit=" files", disable=None):
         score(_score_settings(settings, model, policy, cell, path), load=load, quiet=True)
+    if settings.timings is not None and missing and PartialState().is_main_process:
+        line = {"part": "every condition scored", "seconds": round(time.monotonic() - begun)}
+        with (settings.root / settings.timings).open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")
 
 
 def _score_settings(settings: EvaluateSettings, model: str, policy: Policy, cell: Cell, output: Path) -> ScoreSettings:

@@ -84,6 +84,9 @@ def _forest(settings: EvaluateSettings, outcomes: Sequence[Outcome]) -> Figure:
         for o in outcomes
         for found in [o.found.accuracy]
     ]
+    for o in _firsts(outcomes):
+        e, label = o.reference_raw, f"{o.policy.name} prompts, {o.cell.label}"
+        rows.append(Interval(label, "reference alone, before DPO", 100 * e.mean, 100 * e.low, 100 * e.high))
     ceiling = _ceiling(settings)
     lines = [Reference(50, "chance")]
     caption = "Alignment accuracy with 95 % intervals, clustered by user."
@@ -96,6 +99,11 @@ def _forest(settings: EvaluateSettings, outcomes: Sequence[Outcome]) -> Figure:
     svg = intervals(rows, name="accuracy", xlabel="alignment accuracy, %", reference_lines=lines)
     told = "; ".join(f"{o.policy.name}, {o.cell.label}: {percent(o.found.accuracy.mean)} %" for o in outcomes)
     return Figure("accuracy", svg, told, caption)
+
+
+def _firsts(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Each policy's first row."""
+    return list({o.policy.name: o for o in reversed(outcomes)}.values())[::-1]
 
 
 def _ceiling(settings: EvaluateSettings) -> float | None:

@@ -48,12 +48,14 @@ def training_curves(settings: EvaluateSettings) -> list[Block]:
 
 
 def durations(settings: EvaluateSettings) -> list[Block]:
-    """How long each part took, where that was written down; the last line of a part counts."""
+    """How long each part took, where that was written down; lines of one part add up."""
     from alignx.pages.figures import Bar, bars
 
     if settings.timings is None or not (path := Path(settings.find(settings.timings))).is_file():
         return []
-    parts = {line["part"]: float(line["seconds"]) for line in _read(path)}
+    parts: dict[str, float] = {}
+    for line in _read(path):
+        parts[line["part"]] = parts.get(line["part"], 0.0) + float(line["seconds"])
     svg = bars(
         [Bar(name, value, f"{value:.0f} s") for name, value in parts.items()], name="durations", xlabel="seconds"
     )

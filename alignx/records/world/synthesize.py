@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from alignx.errors import SettingsError
 from alignx.manifest import Manifest
 from alignx.records.taxonomy import Taxonomy, load_taxonomy
 from alignx.records.world.corpus import Corpus
-from alignx.records.world.population import Drawn, Population, Shape, User
+from alignx.records.world.population import Population, Shape, User
 from alignx.records.world.speech import Speech
 from alignx.records.world.wordings import load_phrases, load_wordings
 from alignx.settings import Settings, setting
@@ -20,6 +21,8 @@ from alignx.settings import Settings, setting
 DEMO_DIMENSIONS = (47, 49, 50, 52, 53, 55, 57, 59, 60, 63, 69, 74, 75, 77, 79, 89)
 """Sixteen interests of one word each, from science to fashion: what a tiny model can learn in a minute."""
 RECORDS_A_USER = 4
+PROBED_USERS = 200
+"""Users of neither split, two probes each."""
 VARIANTS: Mapping[str, Mapping[str, bool]] = {
     "test": {},
     "test-comments-only": {"choices": False},
@@ -159,30 +162,33 @@ def _write_world(
     Returns:
         Lines of each file, by its name without suffix.
     """
-    phrases, shape = load_phrases(), settings.shape
+    phrases = load_phrases()
+
+    def population(name: str) -> Population:
+        return Population(speech, dimensions, phrases, settings.shape, f"{settings.seed} {name}")
+
+    people = {"train": population("train"), "test": population("test")}
+    names = (f"user-{number:05}" for number in count(1))
+    users = {
+        split: [people[split].user(next(names)) for _ in range(_users(records))]
+        for split, records in (("train", settings.train), ("test", settings.test))
+    }
     taken: set[tuple[str, str]] = set()
-    drawn: dict[str, list[Drawn]] = {}
-    users: dict[str, list[User]] = {}
-    named = 0
-    for split, count in (("train", settings.train), ("test", settings.test)):
-        population = Population(speech, dimensions, phrases, shape, f"{settings.seed} {split}")
-        users[split] = [population.user(f"user-{named + place:05}") for place in range(1, _users(count) + 1)]
-        named += len(users[split])
-        drawn[split] = list(population.records(count, users[split], split, taken))
-    written = {"train": _write(folder / "train.jsonl", (one.row(speech) for one in drawn["train"]))}
+    training = people["train"].records(settings.train, users["train"], "train", taken)
+    written = {"train": _write(folder / "train.jsonl", (one.row(speech) for one in training), settings.train)}
+    drawn = list(people["test"].records(settings.test, users["test"], "test", taken))
     for name, change in VARIANTS.items():
-        written[name] = _write(folder / f"{name}.jsonl", (one.row(speech, **change) for one in drawn["test"]))
-    written["users"] = _write(
-        folder / "users.jsonl",
-        (_truth(user, split, len(taxonomy)) for split, people in users.items() for user in people),
-    )
+        rows = (one.row(speech, **change) for one in drawn)
+        written[name] = _write(folder / f"{name}.jsonl", rows, settings.test)
+    truth = [_truth(user, split, len(taxonomy)) for split, known in users.items() for user in known]
+    written["users"] = _write(folder / "users.jsonl", truth, len(truth))
     if settings.corpus:
-        texts = Corpus(speech, phrases, taxonomy, f"{settings.seed} corpus")
-        written["corpus"] = _write(
-            folder / "corpus.jsonl", ({"text": texts.document(users["train"])} for _ in range(settings.corpus))
-        )
-        others = Population(speech, dimensions, phrases, shape, f"{settings.seed} probe")
-        written["probe"] = _write(folder / "probe.jsonl", texts.probes([others.user("probe") for _ in range(200)]))
+        corpus = Corpus(speech, phrases, taxonomy, f"{settings.seed} corpus")
+        texts = ({"text": corpus.document(users["train"])} for _ in range(settings.corpus))
+        written["corpus"] = _write(folder / "corpus.jsonl", texts, settings.corpus)
+        probed = population("probe")
+        probes = list(corpus.probes([probed.user("probe") for _ in range(PROBED_USERS)]))
+        written["probe"] = _write(folder / "probe.jsonl", probes, len(probes))
     return written
 
 
@@ -191,10 +197,13 @@ def _truth(user: User, split: str, size: int) -> dict[str, Any]:
     return {"user": user.name, "split": split, "Preference Direction": direction}
 
 
-def _write(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
-    count = 0
+def _write(path: Path, rows: Iterable[Mapping[str, Any]], expected: int) -> int:
+    """Write a JSON line a row; returns how many."""
+    from tqdm import tqdm
+
+    number = 0
     with path.open("w", encoding="utf-8", newline="\n") as stream:
-        for row in rows:
+        for row in tqdm(rows, desc=path.name, total=expected, unit=" lines", disable=None, leave=False):
             stream.write(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n")
-            count += 1
-    return count
+            number += 1
+    return number
