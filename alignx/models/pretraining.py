@@ -51,7 +51,8 @@ def pretrain(
             schedule.step()
             step += 1
             bar.update()
-            if step >= settings.steps and (step - settings.steps) % _CHECK_EVERY == 0:
+            beyond = step - settings.steps
+            if beyond >= 0 and (beyond % _CHECK_EVERY == 0 or beyond == (_AT_MOST - 1) * settings.steps):
                 shares = probe(model, tokenizer, probes)
                 if min(shares.values(), default=1.0) >= settings.enough:
                     break

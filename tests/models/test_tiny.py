@@ -132,3 +132,8 @@ def test_records_that_cannot_be_read_leave_no_model_behind(tmp_path: Path) -> No
     with pytest.raises(DataError, match="no such file or folder"):
         make(TinyModelSettings(output=tmp_path / "m", size="0.2m", data=str(tmp_path / "absent.jsonl")))
     assert not (tmp_path / "m").exists()
+
+
+def test_weights_start_at_the_inverse_root_of_the_width(tiny_model: Path) -> None:
+    weights = LlamaForCausalLM.from_pretrained(tiny_model).model.embed_tokens.weight
+    assert weights.std().item() == pytest.approx(64**-0.5, rel=0.02)  # Llama's own 0.02 is far too small here

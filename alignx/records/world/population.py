@@ -103,8 +103,10 @@ class Population:
         stance: dict[int, int] = {}
         wanted, sign = self._rng.randint(*self._shape.active), self._rng.randrange(2)
         while len(stance) < wanted:
-            stance.setdefault(next(self._decks[sign]), sign)
-            sign = 1 - sign
+            dimension = next(self._decks[sign])
+            if dimension not in stance:
+                stance[dimension] = sign
+                sign = 1 - sign
         return User(name, self._rng.choice(self._phrases["job"]), self._rng.choice(self._phrases["city"]), stance)
 
     def records(self, count: int, users: Sequence[User], prefix: str, taken: set[tuple[str, str]]) -> Iterator[Drawn]:
@@ -175,7 +177,7 @@ class Population:
         rng, shape = self._rng, self._shape
         sign = next(self._signs[bool(aim)])
         on_target = bool(aim) and rng.random() < shape.on_target
-        first = rng.choice(list(aim) if on_target else [i for i in stance if stance[i] == sign])
+        first = rng.choice(list(aim) if on_target else [i for i in stance if stance[i] == sign] or list(stance))
         rest = [index for index in stance if index != first]
         count = rng.choices(range(1, len(shape.mentions) + 1), shape.mentions)[0]
         return {index: stance[index] for index in [first, *rng.sample(rest, min(count - 1, len(rest)))]}

@@ -1,6 +1,8 @@
 """``alignx data synthesize``: users whose preferences are known, in AlignX's record format."""
 
 import json
+import shutil
+import tempfile
 from collections.abc import Iterable, Mapping
 from itertools import count
 from pathlib import Path
@@ -47,9 +49,9 @@ def _indices(value: str, taxonomy: Taxonomy | None) -> tuple[int, ...]:
     try:
         indices = tuple(int(part) for part in value.split(","))
     except ValueError:
-        raise ValueError(f"got {value!r}, expected all, demo, or indices such as 0,47,89") from None
+        raise ValueError("all, demo, or indices such as 0,47,89") from None
     if len(set(indices)) < len(indices):
-        raise ValueError(f"got {value!r}, where an index stands twice")
+        raise ValueError("each index once")
     return indices
 
 
@@ -115,17 +117,20 @@ def synthesize(settings: SynthesizeSettings) -> str:
     """
     taxonomy = load_taxonomy(settings.taxonomy)
     dimensions = _indices(settings.dimensions, taxonomy)
+    wordings = load_wordings(taxonomy, dimensions, settings.wordings)
     if settings.active[1] > len(dimensions):
         raise SettingsError(f"--active: got up to {settings.active[1]}, but {len(dimensions)} dimensions are in use")
-    speech = Speech(load_wordings(taxonomy, dimensions, settings.wordings), load_phrases(), len(taxonomy))
+    speech = Speech(wordings, load_phrases(), len(taxonomy))
     folder = settings.output
     if folder.exists() and not _is_ours(folder):
         raise SettingsError(f"--output: {folder} holds something else, expected a new or empty folder or a world")
-    manifest.path_of(folder).unlink(missing_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.glob("*.jsonl"):
-        stale.unlink()
-    written = _write_world(folder, settings, taxonomy, dimensions, speech)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.resolve().name}-", dir=folder.resolve().parent))
+    try:
+        written = _write_world(draft, settings, taxonomy, dimensions, speech)
+        _replace(folder, draft)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
     manifest.write(
         folder,
         Manifest(
@@ -148,6 +153,17 @@ def _is_ours(folder: Path) -> bool:
         return False
     found = manifest.read_if_present(folder)
     return not any(folder.iterdir()) if found is None else found.kind == "world"
+
+
+def _replace(folder: Path, draft: Path) -> None:
+    """Put new files in the place of an older world's; whatever else is in the folder stays."""
+    folder.mkdir(parents=True, exist_ok=True)
+    older = manifest.read_if_present(folder)
+    manifest.path_of(folder).unlink(missing_ok=True)
+    for name in older.files if older else ():
+        (folder / name).unlink(missing_ok=True)
+    for path in draft.iterdir():
+        path.replace(folder / path.name)
 
 
 def _users(records: int) -> int:
