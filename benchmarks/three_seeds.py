@@ -2,8 +2,8 @@
 
     python benchmarks/three_seeds.py --seeds 0 1 2 --output out/seeds
 
-Runs ``scripts/demo.sh`` once a seed (about 7 minutes each on 2 cores; finished ones are not repeated) and prints the table
-of README.md. Leaves with 1 if a row is not as ``configs/eval/demo.yaml`` expects, whichever the seed.
+Runs ``scripts/demo.sh`` once a seed (about 7 minutes each on 2 cores; finished ones are not repeated) and prints the
+table of README.md. Leaves with 1 if a row is not as ``configs/eval/demo.yaml`` expects, whichever the seed.
 """
 
 import argparse
@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def run(seed: int, folder: Path) -> list[dict[str, Any]]:
     """One demo; returns its rows."""
-    environment = {**os.environ, "SEED": str(seed), "OUT": str(folder)}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "SEED": str(seed), "OUT": str(folder)}
     subprocess.run(["bash", "scripts/demo.sh"], cwd=ROOT, env=environment, check=True, stdout=sys.stderr)
     rows: list[dict[str, Any]] = json.loads((folder / "report/results.json").read_text())
     return rows
