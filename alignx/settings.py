@@ -9,9 +9,9 @@ import difflib
 import inspect
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -65,7 +65,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    nearest = difflib.get_close_matches(name.rpartition(".")[2], known, n=1, cutoff=0.5)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; known: {', '.join(known)}"
     return f"unknown setting {name!r}{hint}"
 
@@ -88,12 +88,15 @@ def explain(
 ) -> str:
     """All problems of a validation error in one line: which setting, what was found, what was expected."""
     problems: list[str] = []
+    broken_inside = {item["loc"][:1] for item in error.errors() if len(item["loc"]) > 1}
     for item in error.errors():
-        name = ".".join(str(part) for part in item["loc"][:1]) or "settings"
+        if item["type"] == "too_short" and item["loc"] in broken_inside:
+            continue  # pydantic counts the broken ones as missing
+        name = ".".join(_place(model, item["loc"])) or "settings"
         if not item["loc"]:
             problem = item["msg"].removeprefix("Value error, ")
         elif item["type"] == "extra_forbidden":
-            problem = _unknown(name, sorted(model.model_fields))
+            problem = _unknown(name, sorted(_model_at(model, item["loc"][:-1]).model_fields))
         elif item["type"] == "missing":
             problem = f"{_flag(name)} is required: {_describe(model, name)}"
         else:
@@ -107,8 +110,34 @@ def explain(
     return "; ".join(problems)
 
 
+def _place(model: type[BaseModel], loc: Sequence[int | str]) -> Iterator[str]:
+    """The parts of a place that a user wrote: names and numbers, not the branches of a union that pydantic tried."""
+    for depth, part in enumerate(loc):
+        within = _model_at(model, loc[:depth])
+        if depth and isinstance(part, str) and part not in within.model_fields and within is _model_at(model, ()):
+            return
+        yield str(part)
+
+
+def _model_at(model: type[BaseModel], place: Sequence[int | str]) -> type[BaseModel]:
+    """The model that the keys at a place of a nested declaration belong to."""
+    for name in place:
+        if isinstance(name, str) and name in model.model_fields:
+            model = next(_models_in(model.model_fields[name].annotation), model)
+    return model
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Models that an annotation such as ``tuple[Cell, ...]`` or ``Cell | None`` speaks of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
+
+
 def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
+    first, *rest = name.split(".")
+    return ".".join(["--" + first.replace("_", "-"), *rest])
 
 
 def _describe(model: type[BaseModel], name: str) -> str:

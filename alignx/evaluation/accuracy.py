@@ -14,6 +14,8 @@ from alignx.manifest import Manifest
 
 SHARED = ("data.digest", "data.records", "taxonomy", "condition", "model.dtype")
 """What policy and reference must have in common to be compared."""
+OF_CONDITION = ("the profile is", "the persona told is")
+"""How notes begin that are about what was asked for, not about what was found."""
 NOISE = 1e-3
 """Margins below this many nats are within what batching can change in float32."""
 
@@ -60,18 +62,41 @@ def accuracy(settings: AccuracySettings) -> Accuracy:
         DataError: A file is unfinished or broken, the two are about different data or conditions, or an id is
             missing in one.
     """
-    policy, of_policy = read_scores(settings.policy)
-    reference, of_reference = read_scores(settings.reference)
-    _refuse_swapped(of_policy, of_reference)
-    _refuse_unlike(settings, of_policy, of_reference)
+    compared = compare_files(settings.policy, settings.reference, settings.beta)
     _refuse_overwriting(settings.output)
-    skipped = of_policy.data.skipped if of_policy.data else 0
-    found = compare(policy, reference, settings.beta, _notes(of_policy, of_reference), skipped)
+    found = compared.accuracy
     print(describe(found))
     if settings.output is not None:
-        _write(settings, found, of_policy, of_reference)
+        _write(settings, found, compared.of_policy, compared.of_reference)
         print(f"written to {settings.output}")
     return found
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Two scores files and what comparing them gives."""
+
+    accuracy: Accuracy
+    policy: dict[str, Score]
+    reference: dict[str, Score]
+    of_policy: Manifest
+    of_reference: Manifest
+
+
+def compare_files(policy: Path, reference: Path, beta: float = 0.1) -> Compared:
+    """Compare two scores files, once they are known to belong together.
+
+    Raises:
+        DataError: A file is unfinished or broken, the two are about different data or conditions, the models were
+            swapped, or an id is missing in one.
+    """
+    scores, of_policy = read_scores(policy)
+    others, of_reference = read_scores(reference)
+    _refuse_swapped(of_policy, of_reference)
+    _refuse_unlike(policy, reference, of_policy, of_reference)
+    skipped = of_policy.data.skipped if of_policy.data else 0
+    found = compare(scores, others, beta, _notes(of_policy, of_reference), skipped)
+    return Compared(found, scores, others, of_policy, of_reference)
 
 
 def compare(
@@ -137,13 +162,12 @@ def describe(found: Accuracy) -> str:
     return "\n".join([*lines, *(f"  note: {note}" for note in found.notes)])
 
 
-def _refuse_unlike(settings: AccuracySettings, policy: Manifest, reference: Manifest) -> None:
+def _refuse_unlike(policy_file: Path, reference_file: Path, policy: Manifest, reference: Manifest) -> None:
     differences = policy.differences(reference, SHARED)
     if differences:
         raise DataError(
-            f"{settings.policy} and {settings.reference} differ in {'; '.join(differences)}; score the reference "
-            "again with "
-            f"--like {settings.policy}"
+            f"{policy_file} and {reference_file} differ in {'; '.join(differences)}; score the reference again with "
+            f"--like {policy_file}"
         )
 
 
@@ -176,6 +200,7 @@ def _refuse_overwriting(output: Path | None) -> None:
 
 
 def _notes(policy: Manifest, reference: Manifest) -> tuple[str, ...]:
+    """What the two manifests say that a reader of the number should know."""
     notes = []
     if policy.model and reference.model and policy.model.digest == reference.model.digest:
         notes.append("policy and reference are the same weights, so the accuracy says nothing")
@@ -183,9 +208,9 @@ def _notes(policy: Manifest, reference: Manifest) -> tuple[str, ...]:
         notes.append("the reference is not the model that the policy was trained from")
     condition = policy.condition or {}
     if condition.get("profile") == "golden":
-        notes.append("the profile is the target's own direction: an oracle, an upper bound")
+        notes.append(f"{OF_CONDITION[0]} the target's own direction: an oracle, an upper bound")
     if condition.get("persona") != "own":
-        notes.append(f"the persona told is {condition.get('persona')!r}, not the user's own")
+        notes.append(f"{OF_CONDITION[1]} {condition.get('persona')!r}, not the user's own")
     if "bfloat16" in {m.model.dtype for m in (policy, reference) if m.model}:
         notes.append("computed in bfloat16: batching can change single decisions")
     return tuple(notes)

@@ -1,21 +1,25 @@
 """``alignx evaluate``: policies times conditions, each against the reference on the very same prompts."""
 
 import json
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from alignx import manifest
 from alignx.errors import DataError, SettingsError
-from alignx.evaluation.accuracy import Accuracy, compare
+from alignx.evaluation.accuracy import OF_CONDITION, Accuracy, Compared, compare_files
 from alignx.evaluation.grid_settings import Cell, EvaluateSettings, Expectation, Policy
 from alignx.evaluation.intervals import Estimate, clustered_mean
-from alignx.evaluation.scores import Loader, Score, read_scores, score
+from alignx.evaluation.scores import Loader, Score, score
 from alignx.evaluation.settings import ScoreSettings
 from alignx.manifest import Manifest
 from alignx.models.loading import ModelFiles, load_model
+
+_OURS = {"scores", "results.json", "report.md", "report.html", "figures"}
+"""What an unfinished evaluation may have left."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,10 @@ def holds(expected: Expectation, accuracy: Estimate, difference: Estimate | None
         (expected.low_above is None or accuracy.low > expected.low_above)
         and (expected.high_below is None or accuracy.high < expected.high_below)
         and (expected.low_at_most is None or accuracy.low <= expected.low_at_most)
-        and (expected.reaches is None or (difference is not None and difference.high > expected.reaches))
+        and (
+            expected.reaches is None
+            or (difference is not None and math.isfinite(difference.high) and difference.high > expected.reaches)
+        )
     )
 
 
@@ -74,8 +81,10 @@ def evaluate(settings: EvaluateSettings) -> str:
     from accelerate import PartialState
 
     from alignx.evaluation.report import write_report
+    from alignx.evaluation.report.accuracies import ceiling
 
     _refuse_other(settings.output)
+    ceiling(settings)  # a misspelt world is found before anything is scored
     _score_all(settings)
     if not PartialState().is_main_process:
         return ""
@@ -84,13 +93,17 @@ def evaluate(settings: EvaluateSettings) -> str:
     lines = [outcome.as_dict() for outcome in outcomes]
     manifest.write_text(results, json.dumps(lines, indent=1, ensure_ascii=False) + "\n")
     pages = write_report(settings, outcomes)
+    files = {str(path.relative_to(settings.output)): manifest.file_digest(path) for path in (results, *pages)}
+    older = manifest.read_if_present(settings.output)
+    for stale in (older.files if older else {}).keys() - files.keys():
+        (settings.output / stale).unlink(missing_ok=True)
     manifest.write(
         settings.output,
         Manifest(
             kind="report",
             settings=settings.model_dump(mode="json"),
             versions=manifest.versions("torch", "transformers", "scipy", "matplotlib"),
-            files={str(path.relative_to(settings.output)): manifest.file_digest(path) for path in (results, *pages)},
+            files=files,
         ),
     )
     return "\n".join([*describe(outcomes), "", f"report: {', '.join(str(path) for path in pages[:2])}"])
@@ -105,23 +118,22 @@ def compare_all(settings: EvaluateSettings) -> list[Outcome]:
     outcomes = []
     for policy in settings.policies:
         read = {
-            cell.label: tuple(read_scores(path)[0] for path in _files(settings, policy, cell))
+            cell.label: compare_files(*_files(settings, policy, cell), settings.beta)
             for cell in settings.cells_of(policy.name)
         }
         for cell in settings.cells_of(policy.name):
-            scores, reference = read[cell.label]
-            expected = cell.expect
-            versus = read[expected.versus] if expected is not None and expected.versus is not None else None
+            here = read[cell.label]
+            versus = cell.expect.versus if cell.expect is not None else None
             outcomes.append(
                 Outcome(
                     policy=policy,
                     cell=cell,
-                    found=compare(scores, reference, settings.beta),
-                    reference_raw=_raw(reference),
-                    difference=None if versus is None else _difference((scores, reference), (versus[0], versus[1])),
+                    found=here.accuracy,
+                    reference_raw=_raw(here.reference),
+                    difference=None if versus is None else _difference(cell.label, here, versus, read[versus]),
                     file=_files(settings, policy, cell)[0],
-                    scores=scores,
-                    reference=reference,
+                    scores=here.policy,
+                    reference=here.reference,
                 )
             )
     return outcomes
@@ -139,15 +151,16 @@ def _raw(scores: Mapping[str, Score]) -> Estimate:
     return clustered_mean([float(s.chosen > s.rejected) for s in scores.values()], [s.cluster for s in scores.values()])
 
 
-def _difference(
-    mine: tuple[Mapping[str, Score], Mapping[str, Score]], theirs: tuple[Mapping[str, Score], Mapping[str, Score]]
-) -> Estimate:
-    """Mean over items of being right here minus being right there."""
-    here, there = margins(*mine), margins(*theirs)
-    if here.keys() != there.keys():
-        raise DataError("two rows that are compared record by record have different records; give them the same ids")
+def _difference(label: str, mine: Compared, other: str, theirs: Compared) -> Estimate:
+    """Mean over items of being right in one row minus being right in the other."""
+    here, there = margins(mine.policy, mine.reference), margins(theirs.policy, theirs.reference)
+    if unlike := here.keys() ^ there.keys():
+        raise DataError(
+            f"rows {label!r} and {other!r} are compared record by record, but {len(unlike)} ids are in one only, such "
+            f"as {min(unlike)!r}; give both the same records"
+        )
     values = [float(here[name] > 0) - float(there[name] > 0) for name in here]
-    return clustered_mean(values, [mine[0][name].cluster for name in here], bounds=None)
+    return clustered_mean(values, [mine.policy[name].cluster for name in here], bounds=None)
 
 
 def _score_all(settings: EvaluateSettings) -> None:
@@ -196,13 +209,15 @@ def _score_settings(settings: EvaluateSettings, model: str, policy: Policy, cell
 
 def _files(settings: EvaluateSettings, policy: Policy, cell: Cell) -> tuple[Path, Path]:
     """Where the policy's and the reference's scores of a row are."""
-    name = f"{_slug(policy.name)}-{_slug(cell.label)}"
+    words = f"{_slug(policy.name)}-{_slug(cell.label)}"[:80].strip("-")
+    name = f"{words}-{manifest.digest(policy.name, cell.label)[:8]}"
     folder = settings.output / "scores"
     return folder / f"{name}.jsonl", folder / f"{name}-reference.jsonl"
 
 
 def _slug(text: str) -> str:
-    return "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
+    """A hint for who looks into the folder; what tells files apart is the digest beside it."""
+    return "-".join("".join(c if c.isascii() and c.isalnum() else " " for c in text.lower()).split())
 
 
 def _remembering(load: Loader) -> Loader:
@@ -227,6 +242,23 @@ def _refuse_other(output: Path) -> None:
     found = manifest.read_if_present(output)
     if found is not None and found.kind != "report":
         raise SettingsError(f"--output: {output} holds {found.kind!r}, expected a new folder or an older report")
+    names = {path.name for path in output.iterdir()}
+    others = names - _OURS if (output / "scores").is_dir() else names
+    if found is None and others:
+        raise SettingsError(
+            f"--output: {output} holds {min(others)}, expected a new or empty folder or an older report"
+        )
+
+
+def notes_of(outcomes: Sequence[Outcome], *, of_intervals: bool = True) -> list[str]:
+    """What the comparisons, and their intervals too, say of themselves, and the rows of which they say it."""
+    rows: dict[str, list[str]] = {}
+    for o in outcomes:
+        for note in [*o.found.notes, *([o.found.accuracy.note] if of_intervals and o.found.accuracy.note else [])]:
+            if note.startswith(OF_CONDITION):
+                continue  # the row's label and note say it
+            rows.setdefault(note, []).append(f"{o.policy.name}, {o.cell.label}")
+    return [f"{note} ({'; '.join(names)})" for note, names in rows.items()]
 
 
 def describe(outcomes: list[Outcome]) -> list[str]:
@@ -234,5 +266,6 @@ def describe(outcomes: list[Outcome]) -> list[str]:
     width = max(len(f"{o.policy.name}, {o.cell.label}") for o in outcomes)
     marks = {True: "  as expected", False: "  NOT AS EXPECTED", None: ""}
     lines = [f"{f'{o.policy.name}, {o.cell.label}':<{width}}  {o.found.accuracy}{marks[o.met]}" for o in outcomes]
+    lines += [f"note: {note}" for note in notes_of(outcomes, of_intervals=False)]
     checked = [o.met for o in outcomes if o.met is not None]
     return [*lines, f"expectations: {sum(checked)} of {len(checked)} hold"] if checked else lines

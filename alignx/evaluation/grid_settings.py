@@ -1,15 +1,16 @@
 """Settings of ``alignx evaluate``: which policies, under which conditions, and what is expected. Loads no torch."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from alignx.models.loading import Attention, DType
 from alignx.prompts.condition import History, Method, PersonaSource, PresetName, ProfileSource
 from alignx.settings import Settings, required, setting
 
 Role = Literal["main", "control", "oracle", "variant"]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Part(BaseModel):
@@ -28,13 +29,13 @@ class Policy(_Part):
 class Expectation(_Part):
     """What an accuracy should be if the method works; each is about an end of the 95 % interval, as a share."""
 
-    low_above: float | None = None
-    high_below: float | None = None
-    low_at_most: float | None = None
+    low_above: Share | None = None
+    high_below: Share | None = None
+    low_at_most: Share | None = None
     """For controls: the value is inside the interval, or the interval is below it."""
     versus: str | None = None
     """Label of the row that ``reaches`` compares with, record by record."""
-    reaches: float | None = None
+    reaches: Annotated[float, Field(ge=-1, le=1)] | None = None
     """The upper end of the difference from ``versus`` is above this."""
 
     @model_validator(mode="after")
@@ -59,6 +60,13 @@ class Cell(_Part):
     history: History = "all"
     preset: PresetName | None = None
     expect: Expectation | None = None
+
+    @field_validator("expect")
+    @classmethod
+    def _something(cls, value: Expectation | None) -> Expectation | None:
+        if value == Expectation():
+            raise ValueError("expect: at least one of low_above, high_below, low_at_most, versus with reaches")
+        return value
 
 
 class EvaluateSettings(Settings):
@@ -104,14 +112,23 @@ class EvaluateSettings(Settings):
         for cell in self.cells:
             if unknown := sorted({*cell.policies} - {*names}):
                 raise ValueError(f"--cells: {cell.label!r} is for {unknown[0]!r}, known are {', '.join(names)}")
-        for name in names:
-            labels = [cell.label for cell in self.cells_of(name)]
-            if repeated := next((label for label in labels if labels.count(label) > 1), None):
-                raise ValueError(f"--cells: {repeated!r} stands twice for {name}")
-            for cell in self.cells_of(name):
-                if cell.expect and cell.expect.versus is not None and cell.expect.versus not in labels:
-                    raise ValueError(f"--cells: {cell.label!r} has {cell.expect.versus!r} as versus, no row of {name}")
+        for policy in self.policies:
+            self._check_rows_of(policy)
         return self
+
+    def _check_rows_of(self, policy: Policy) -> None:
+        name, cells = policy.name, self.cells_of(policy.name)
+        labels = [cell.label for cell in cells]
+        if not cells:
+            raise ValueError(f"--cells: no row is for {name}")
+        if repeated := next((label for label in labels if labels.count(label) > 1), None):
+            raise ValueError(f"--cells: {repeated!r} stands twice for {name}")
+        for cell in cells:
+            if cell.profile is not None and policy.method is Method.ICA:
+                said = f"{cell.label!r} has profile {cell.profile}"
+                raise ValueError(f"--cells: {said}, but {name} is ICA and has none; name the policies it is for")
+            if cell.expect and cell.expect.versus is not None and cell.expect.versus not in labels:
+                raise ValueError(f"--cells: {cell.label!r} has {cell.expect.versus!r} as versus, no row of {name}")
 
     def cells_of(self, policy: str) -> list[Cell]:
         """The rows of one policy, in order."""

@@ -54,12 +54,12 @@ class Score(BaseModel):
     persona_empty: bool
 
 
-def score(settings: ScoreSettings, *, load: Loader = load_model, quiet: bool = False) -> Path:
+def score(settings: ScoreSettings, *, load: Loader | None = None, quiet: bool = False) -> Path:
     """Score every record; returns the file.
 
     Args:
         settings: Model, records, condition and output.
-        load: Loads the model; :func:`alignx.models.loading.load_model`, or one that remembers.
+        load: Loads the model, if not :func:`alignx.models.loading.load_model`: one that remembers, perhaps.
         quiet: Whether to say nothing on the way.
 
     Raises:
@@ -67,7 +67,7 @@ def score(settings: ScoreSettings, *, load: Loader = load_model, quiet: bool = F
         ModelError: The model or its tokenizer cannot do this.
         SettingsError: The condition contradicts ``like`` or lacks a method.
     """
-    return _Run(settings, load, quiet).run()
+    return _Run(settings, load or load_model, quiet).run()
 
 
 class _Run:
@@ -252,6 +252,7 @@ class _Run:
         counts = {**draft.counts, "scored": len(pairs)}
         files = {self.output.name: manifest.file_digest(self.output)}
         manifest.write(self.output, draft.model_copy(update={"counts": counts, "files": files}))
+        self._lock.close()
         shutil.rmtree(self.drafts)
         self._say(f"{self.output}: {len(pairs)} records scored")
 

@@ -43,7 +43,8 @@ def settings(model: Path, data: Path, output: Path, **others: Any) -> ScoreSetti
 def little(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A world of four test users with one label in eight wrong, the stand-in, and two policies near it; read-only."""
     folder = tmp_path_factory.mktemp("little")
-    synthesize(SynthesizeSettings(output=folder / "world", train=24, test=16, corpus=0, label_noise=0.125))
+    short = {"comments": 2, "choices": 1, "mentions": (1.0,)}  # prompts, since reading them is what takes time
+    synthesize(SynthesizeSettings(output=folder / "world", train=24, test=16, label_noise=0.125, **short))
     shutil.copytree(tiny_model, folder / "tiny")
     for seed, name in enumerate(("one", "two")):
         perturbed(tiny_model, folder / name, seed)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alignx import manifest
-from alignx.evaluation.grid import Outcome
+from alignx.errors import DataError
+from alignx.evaluation.grid import Outcome, notes_of
 from alignx.evaluation.grid_settings import EvaluateSettings, Expectation, Role
 from alignx.evaluation.intervals import Estimate
 from alignx.pages import Block, Definitions, Figure, Paragraph, Row, Table, literal
@@ -32,8 +33,9 @@ def accuracies(settings: EvaluateSettings, outcomes: Sequence[Outcome]) -> list[
         )
         for o in outcomes
     ]
-    caption = "Alignment accuracy in %: how often training moved the model towards what the user prefers."
-    return [_forest(settings, outcomes), Table(columns, rows, caption), _left_out(outcomes)]
+    said = ["Alignment accuracy in %: how often training moved the model towards what the user prefers."]
+    said += [f"{literal(note)}." for note in notes_of(outcomes)]
+    return [_forest(settings, outcomes), Table(columns, rows, " ".join(said)), _left_out(outcomes)]
 
 
 def expectations(outcomes: Sequence[Outcome]) -> list[Block]:
@@ -41,9 +43,8 @@ def expectations(outcomes: Sequence[Outcome]) -> list[Block]:
     rows = []
     for o in outcomes:
         if o.cell.expect is not None:
-            measured = interval(o.difference, signed=True) if o.difference else interval(o.found.accuracy)
             name = f"{o.policy.name}, {o.cell.label}"
-            rows.append((name, _say(o.cell.expect), measured, "yes" if o.met else "NO"))
+            rows.append((name, _say(o.cell.expect), _measured(o, o.cell.expect), "yes" if o.met else "NO"))
     if not rows:
         return []
     held = sum(row[-1] == "yes" for row in rows)
@@ -52,13 +53,21 @@ def expectations(outcomes: Sequence[Outcome]) -> list[Block]:
 
 def meanings(outcomes: Sequence[Outcome]) -> list[Block]:
     """The terms of the tables, and the notes of the rows."""
-    notes = {o.cell.label: o.cell.note for o in outcomes if o.cell.note}
+    by_label: dict[str, set[str]] = {}
+    for o in outcomes:
+        by_label.setdefault(o.cell.label, set()).add(o.cell.note)
+    notes = {
+        o.cell.label if len(by_label[o.cell.label]) == 1 else f"{o.policy.name}, {o.cell.label}": o.cell.note
+        for o in outcomes
+        if o.cell.note
+    }
     terms = [
         (
             "accuracy",
             "Share of records where β·(log π(chosen) − log π_ref(chosen)) is above the same for rejected, strictly; "
-            "both models read the same prompt. A tie is not right.",
+            "both models read the same prompt. β scales both sides and changes nothing here.",
         ),
+        ("n, users, ties", "Records; users they are of; records where both sides are equal, which count as not right."),
         ("95 % interval", "Student's t on the mean, its variance clustered by user. No resampling, no seed."),
         ("policy alone, reference alone", "Share where that model itself finds the preferred response likelier."),
     ]
@@ -87,12 +96,12 @@ def _forest(settings: EvaluateSettings, outcomes: Sequence[Outcome]) -> Figure:
     for o in _firsts(outcomes):
         e, label = o.reference_raw, f"{o.policy.name} prompts, {o.cell.label}"
         rows.append(Interval(label, "reference alone, before DPO", 100 * e.mean, 100 * e.low, 100 * e.high))
-    ceiling = _ceiling(settings)
+    most = ceiling(settings)
     lines = [Reference(50, "chance")]
     caption = "Alignment accuracy with 95 % intervals, clustered by user."
-    if ceiling is not None:
-        lines.append(Reference(100 * ceiling, f"ceiling {100 * ceiling:g} %"))
-        noise = f"{100 - 100 * ceiling:g} % of the users' choices are slips"
+    if most is not None and most < 1:
+        lines.append(Reference(100 * most, f"ceiling {100 * most:g} %"))
+        noise = f"{100 - 100 * most:g} % of the users' choices are slips"
         caption += (
             f" {noise}, so nobody who knows the user is right above the ceiling; only the golden profile knows slips."
         )
@@ -106,11 +115,19 @@ def _firsts(outcomes: Sequence[Outcome]) -> list[Outcome]:
     return list({o.policy.name: o for o in reversed(outcomes)}.values())[::-1]
 
 
-def _ceiling(settings: EvaluateSettings) -> float | None:
-    """One minus the label noise of the synthetic world."""
+def ceiling(settings: EvaluateSettings) -> float | None:
+    """One minus the label noise of the synthetic world; None without one.
+
+    Raises:
+        DataError: The folder holds no world.
+    """
     if settings.world is None:
         return None
-    return 1 - float(manifest.read(Path(settings.find(settings.world))).settings["label_noise"])
+    folder = Path(settings.find(settings.world))
+    found = manifest.read(folder)
+    if found.kind != "world":
+        raise DataError(f"{folder}: its manifest says {found.kind!r}, expected 'world' (alignx data synthesize)")
+    return 1 - float(found.settings["label_noise"])
 
 
 def _left_out(outcomes: Sequence[Outcome]) -> Paragraph:
@@ -123,6 +140,16 @@ def _left_out(outcomes: Sequence[Outcome]) -> Paragraph:
     return Paragraph(literal("; ".join(said)) + "." if said else "No record was skipped and no prompt trimmed.")
 
 
+def _measured(outcome: Outcome, expected: Expectation) -> str:
+    """The intervals that an expectation is about."""
+    said = []
+    if (expected.low_above, expected.high_below, expected.low_at_most) != (None, None, None):
+        said.append(interval(outcome.found.accuracy))
+    if outcome.difference is not None:
+        said.append(interval(outcome.difference, signed=True))
+    return "; ".join(said)
+
+
 def _say(expected: Expectation) -> str:
     said = []
     if expected.low_above is not None:
@@ -132,5 +159,5 @@ def _say(expected: Expectation) -> str:
     if expected.low_at_most is not None:
         said.append(f"{percent(expected.low_at_most)} inside the interval, or the interval below it")
     if expected.reaches is not None:
-        said.append(f"difference from “{expected.versus}” reaches above {100 * expected.reaches:+.0f} points")
+        said.append(f"difference from “{expected.versus}” reaches above {100 * expected.reaches:+.3g} points")
     return "; ".join(said)

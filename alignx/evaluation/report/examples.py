@@ -9,22 +9,44 @@ from alignx.evaluation.grid import Outcome, margins
 from alignx.evaluation.grid_settings import EvaluateSettings
 from alignx.pages import Block, Fold, Paragraph, Quote, literal
 from alignx.prompts import Condition
+from alignx.prompts.condition import PersonaSource
 from alignx.prompts.rendering import render
-from alignx.prompts.telling import tell
-from alignx.records import Record, Records, Taxonomy, load_taxonomy
+from alignx.prompts.telling import choose_donors, tell
+from alignx.records import Record, Records, load_taxonomy
 
 
 def examples(settings: EvaluateSettings, outcomes: Sequence[Outcome]) -> list[Block]:
     """The first records of the first row, as each policy's first row was told them."""
+    if not settings.examples:
+        return []
     firsts = [next(o for o in outcomes if o.policy.name == policy.name) for policy in settings.policies]
-    taxonomy = load_taxonomy(settings.taxonomy)
-    records = Records(settings.find(firsts[0].cell.data), taxonomy=taxonomy)
-    return [_example(record, firsts, taxonomy) for record in islice(records, settings.examples)]
+    readers = [_Reader(settings, outcome) for outcome in firsts]
+    return [_example(record, readers) for record in islice(readers[0].records.values(), settings.examples)]
 
 
-def _example(record: Record, outcomes: Sequence[Outcome], taxonomy: Taxonomy) -> Fold:
-    verdicts = [_verdict(record.id, outcome) for outcome in outcomes if record.id in outcome.scores]
-    told = [Quote(f"What {o.policy.name} was told", _told(record, o, taxonomy)) for o in outcomes]
+class _Reader:
+    """What a policy was told in one row."""
+
+    def __init__(self, settings: EvaluateSettings, outcome: Outcome) -> None:
+        self.outcome = outcome
+        self._taxonomy = load_taxonomy(settings.taxonomy)
+        read = Records(settings.find(outcome.cell.data), limit=settings.limit, taxonomy=self._taxonomy)
+        self.records = {record.id: record for record in read if record.id in outcome.scores}
+        self._condition = Condition.model_validate(_condition_of(outcome))
+        other = self._condition.persona is PersonaSource.OTHER
+        self._donors = choose_donors(list(self.records.values()), self._condition.seed) if other else None
+
+    def told(self, name: str) -> str:
+        """The user turn of a record's prompt, before any trimming."""
+        record = self.records[name]
+        told = tell(record, self._condition, self._taxonomy, self._donors)
+        return render(record, told, self._condition).user
+
+
+def _example(record: Record, readers: Sequence[_Reader]) -> Fold:
+    mine = [reader for reader in readers if record.id in reader.records]
+    verdicts = [_verdict(record.id, reader.outcome) for reader in mine]
+    told = [Quote(f"What {reader.outcome.policy.name} was told", reader.told(record.id)) for reader in mine]
     responses = [Quote("This user's choice", record.chosen), Quote("The other response", record.rejected)]
     return Fold(f"Record {record.id}", [Paragraph(" ".join(verdicts)), *responses, *told])
 
@@ -33,12 +55,6 @@ def _verdict(name: str, outcome: Outcome) -> str:
     margin = margins({name: outcome.scores[name]}, outcome.reference)[name]
     side = "this user's choice" if margin > 0 else "the other response" if margin < 0 else "neither"
     return f"{literal(outcome.policy.name)} moved towards **{side}** ({margin:+.2f} nats)."
-
-
-def _told(record: Record, outcome: Outcome, taxonomy: Taxonomy) -> str:
-    """The user turn of the prompt, before any trimming."""
-    condition = Condition.model_validate(_condition_of(outcome))
-    return render(record, tell(record, condition, taxonomy), condition).user
 
 
 def _condition_of(outcome: Outcome) -> dict[str, object]:

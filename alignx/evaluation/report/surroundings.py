@@ -1,5 +1,6 @@
 """What stands around the numbers: what rules without a model reach, how training went, how long it took."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,10 @@ def training_curves(settings: EvaluateSettings) -> list[Block]:
     for key, title, label in _CURVES:
         points = {name: [(float(e["step"]), float(e[key])) for e in run if key in e] for name, run in runs.items()}
         drawn = [Line(name, *zip(*of_run, strict=True)) for name, of_run in points.items() if of_run]
-        panels.append(Panel(title, label, "step", drawn))
+        if drawn:
+            panels.append(Panel(title, label, "step", drawn))
+    if not panels:
+        return []
     alt = f"Loss, share of pairs ordered rightly and margin over the steps of {', '.join(runs)}."
     return [Figure("training", curves(panels, name="training"), alt, "Training batches, as TRL's trainer logged them.")]
 
@@ -56,6 +60,8 @@ def durations(settings: EvaluateSettings) -> list[Block]:
     parts: dict[str, float] = {}
     for line in _read(path):
         parts[line["part"]] = parts.get(line["part"], 0.0) + float(line["seconds"])
+    if not parts:
+        return []
     svg = bars(
         [Bar(name, value, f"{value:.0f} s") for name, value in parts.items()], name="durations", xlabel="seconds"
     )
@@ -66,4 +72,9 @@ def durations(settings: EvaluateSettings) -> list[Block]:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    """The lines of a log; what a kill cut off is left out, since a report about finished scores must not fail on it."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return found
