@@ -16,13 +16,13 @@ if [[ -z ${OUT:-} && $seed != 0 ]]; then out+=-$seed; fi
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc 2>/dev/null || echo 2)} TRANSFORMERS_VERBOSITY=error HF_HUB_DISABLE_PROGRESS_BARS=1
 mkdir -p "$out"
 
-# part NAME MARK COMMAND…: says what begins, and notes how long it took unless MARK shows that it was done before.
+# part NAME MARK WHAT COMMAND…: says what begins, and notes how long it took unless MARK shows that it was done before.
 # (alignx evaluate notes its own time, so that the report can show it.)
 part() {
-  local name=$1 mark=$2 begun=$SECONDS known=
-  shift 2
+  local name=$1 mark=$2 what=$3 begun=$SECONDS known=
+  shift 3
   if [[ -e $mark ]]; then known=1; fi
-  printf '\n[%3d s] %s\n' "$SECONDS" "$name"
+  printf '\n[%3d s] %s\n' "$SECONDS" "$what"
   "$@"
   if [[ -z $known ]]; then printf '{"part": "%s", "seconds": %d}\n' "$name" $((SECONDS - begun)) >>"$out/timings.jsonl"; fi
 }
@@ -51,10 +51,10 @@ report() {
   alignx evaluate --config configs/eval/demo.yaml --root "$out" --output "$out/report" --batch-size 64 "$judge"
 }
 
-part "a world of users whose preferences are known" "$out/world/manifest.json" world
-part "a model of 0.7 million parameters learns to read" "$out/tiny/manifest.json" model
-part "ICA: DPO with the persona in the prompt" "$out/ica/manifest.json" dpo ica
-part "PBA: DPO with the preference direction in words" "$out/pba/manifest.json" dpo pba
+part "synthetic world" "$out/world/manifest.json" "a world of users whose preferences are known" world
+part "pre-training" "$out/tiny/manifest.json" "a model of 0.7 million parameters learns to read" model
+part "ICA training" "$out/ica/manifest.json" "ICA: DPO with the persona in the prompt" dpo ica
+part "PBA training" "$out/pba/manifest.json" "PBA: DPO with the preference direction in words" dpo pba
 printf '\n[%3d s] every condition scored, and a report\n' "$SECONDS"
 report
 

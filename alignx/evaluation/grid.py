@@ -89,12 +89,13 @@ def evaluate(settings: EvaluateSettings) -> str:
     if not PartialState().is_main_process:
         return ""
     outcomes = compare_all(settings)
+    older = manifest.read_if_present(settings.output)
+    manifest.path_of(settings.output).unlink(missing_ok=True)  # from here on, what it says may be of other bytes
     results = settings.output / "results.json"
     lines = [outcome.as_dict() for outcome in outcomes]
     manifest.write_text(results, json.dumps(lines, indent=1, ensure_ascii=False) + "\n")
     pages = write_report(settings, outcomes)
     files = {str(path.relative_to(settings.output)): manifest.file_digest(path) for path in (results, *pages)}
-    older = manifest.read_if_present(settings.output)
     for stale in (older.files if older else {}).keys() - files.keys():
         (settings.output / stale).unlink(missing_ok=True)
     manifest.write(
@@ -182,9 +183,11 @@ def _score_all(settings: EvaluateSettings) -> None:
     for model, policy, cell, path in tqdm(jobs, desc="scoring", unit=" files", disable=None):
         score(_score_settings(settings, model, policy, cell, path), load=load, quiet=True)
     if settings.timings is not None and missing and PartialState().is_main_process:
-        line = {"part": "every condition scored", "seconds": round(time.monotonic() - begun)}
-        with (settings.root / settings.timings).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line) + "\n")
+        line = {"part": "scoring", "seconds": round(time.monotonic() - begun)}
+        path = Path(settings.find(settings.timings))
+        cut_off = path.is_file() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write("\n" * cut_off + json.dumps(line) + "\n")
 
 
 def _score_settings(settings: EvaluateSettings, model: str, policy: Policy, cell: Cell, output: Path) -> ScoreSettings:

@@ -437,6 +437,13 @@ def test_policy_and_label_that_join_to_the_same_words_have_their_own_scores(litt
     evaluate(evaluation(little, tmp_path / "report", *cells, policies=policies, limit=2, examples=0))
 
 
+def test_policies_whose_names_look_alike_have_their_own_scores(little: Path, tmp_path: Path) -> None:
+    policies = [{"name": "A", "model": "one", "method": "ica"}, {"name": "a", "model": "two", "method": "ica"}]
+    settings = evaluation(little, tmp_path / "report", policies=policies, limit=2, examples=0)
+    evaluate(settings)
+    assert len({each.file for each in compare_all(settings)}) == 2
+
+
 def test_labels_in_any_script_are_told_apart(little: Path, tmp_path: Path) -> None:
     settings = evaluation(little, tmp_path / "report", cell("自己"), cell("他人", persona="none"), limit=2, examples=0)
     evaluate(settings)
@@ -558,6 +565,24 @@ def test_difference_is_paired_by_record_whatever_the_order(tmp_path: Path) -> No
 def test_rows_with_other_records_cannot_be_compared(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="are compared record by record, but 1 ids are in one only, such as 'd'"):
         compare_all(written(tmp_path, there="abc"))
+
+
+def test_a_row_with_more_records_than_the_one_it_is_compared_with_and_one_with_fewer_are_refused(
+    tmp_path: Path,
+) -> None:
+    settings = written(tmp_path, there="abc")
+    here, there = settings.cells
+    turned = settings.model_copy(
+        update={
+            "cells": (
+                here.model_copy(update={"expect": None}),
+                there.model_copy(update={"expect": Expectation(versus="here", reaches=0.0)}),
+            )
+        }
+    )
+    for each in (settings, turned):
+        with pytest.raises(DataError, match="1 ids are in one only"):
+            compare_all(each)
 
 
 def test_rows_that_cannot_be_compared_are_named(tmp_path: Path) -> None:

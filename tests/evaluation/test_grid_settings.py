@@ -113,9 +113,15 @@ def test_without_expectations_no_row_has_one_and_the_rest_of_it_stays() -> None:
     assert asked(expecting).cells_of("ICA")[0].expect == Expectation(low_above=0.7)
 
 
+@pytest.mark.parametrize("value", [70, -0.1])
 @pytest.mark.parametrize("name", ["low_above", "high_below", "low_at_most"])
-def test_an_expectation_in_percent_is_refused_because_accuracies_are_shares(name: str) -> None:
-    assert name in refusal(cell("own", expect={name: 70}))
+def test_an_expectation_in_percent_is_refused_because_accuracies_are_shares(name: str, value: float) -> None:
+    assert name in refusal(cell("own", expect={name: value}))
+
+
+@pytest.mark.parametrize("points", [-5, 5])
+def test_a_difference_in_points_is_refused_because_differences_are_shares(points: float) -> None:
+    assert "reaches" in refusal(cell("own"), cell("golden", expect={"versus": "own", "reaches": points}))
 
 
 def test_an_expectation_of_nothing_is_refused() -> None:
@@ -178,6 +184,7 @@ def test_an_unknown_key_within_a_row_is_refused(tmp_path: Path, row: str) -> Non
     ("row", "unknown", "nearest"),
     [
         ("{label: own, data: d, persoa: none}", "persoa", "persona"),
+        ("{label: own, data: d, rol: main}", "rol", "role"),
         ("{label: own, data: d, expect: {low_abov: 0.5}}", "low_abov", "low_above"),
     ],
 )

@@ -27,7 +27,7 @@ from alignx.pages import Definitions, Figure, Fold, Paragraph, Quote, Row, Table
 from alignx.pages.inline import plain
 from alignx.prompts import Condition
 from alignx.prompts.rendering import render
-from alignx.prompts.telling import tell
+from alignx.prompts.telling import choose_donors, tell
 from alignx.records import Records, load_taxonomy
 from tests.evaluation.conftest import cell, evaluation
 from tests.evaluation.test_accuracy import by_id, one
@@ -198,7 +198,7 @@ def test_that_nothing_was_left_out_is_said() -> None:
 
 def test_trimmed_prompts_are_counted_by_row() -> None:
     rows = [outcome(), outcome("PBA", "*own*", trimmed_items=1)]
-    assert text_of(accuracies(bare(), rows)) == r"PBA, \*own\*: 0 records skipped, 4 prompts trimmed."
+    assert text_of(accuracies(bare(), rows)) == r"PBA, \*own\*: 4 prompts trimmed."
 
 
 def test_skipped_records_are_counted_by_row(tmp_path: Path) -> None:
@@ -219,6 +219,13 @@ def test_all_ties_are_said() -> None:
     assert row.found.notes
     written = [*accuracies(bare(), [row]), *meanings([row])]
     assert "tie" in " ".join([text_of(written), *(block.caption for block in written if isinstance(block, Table))])
+
+
+def test_a_label_is_no_markup_in_a_note() -> None:
+    (found,) = [
+        each for each in accuracies(bare(), [outcome(label="**own**", margins_=(0.0,))]) if isinstance(each, Table)
+    ]
+    assert "(ICA, **own**)" in plain(found.caption)
 
 
 def test_few_users_are_said() -> None:
@@ -330,19 +337,19 @@ def test_expectations_are_said_in_words_with_what_was_measured_and_whether_they_
     ]
     table = table_of(expectations(rows))
     assert [tuple(row.cells) for row in table.lines] == [
-        ("ICA, a", "interval above 70.0", "[0.0, 100.0]", "NO"),
-        ("ICA, c", "50.0 inside the interval, or the interval below it", "[0.0, 100.0]", "yes"),
-        ("ICA, d", "interval below 40.0", "[0.0, 100.0]", "NO"),
-        ("PBA, e", "difference from “own” reaches above -5 points", "[-20.0, +0.0]", "yes"),
+        ("ICA, a", "NO", "interval above 70.0", "[0.0, 100.0]"),
+        ("ICA, c", "yes", "not above 50.0: the interval reaches it or is below", "[0.0, 100.0]"),
+        ("ICA, d", "NO", "interval below 40.0", "[0.0, 100.0]"),
+        ("PBA, e", "yes", "difference from “own” reaches above -5 points", "[-20.0, +0.0]"),
     ]
     assert table.caption == "2 of 4 expectations hold."
-    assert tuple(table.columns) == ("row", "expected", "measured", "holds")
+    assert tuple(table.columns) == ("row", "holds", "expected", "measured")
 
 
 def test_two_expectations_of_a_row_are_both_said_and_both_measured() -> None:
     difference = Estimate(-0.1, -0.2, 0.0, 9, 9, 0.05)
     expect = Expectation(low_above=0.7, versus="own", reaches=0.126)
-    ((_, said, measured, holding),) = [
+    ((_, holding, said, measured),) = [
         tuple(row.cells) for row in table_of(expectations([outcome(expect=expect, difference=difference)])).lines
     ]
     assert said.startswith("interval above 70.0; difference from “own” reaches above +1")
@@ -359,7 +366,15 @@ def test_terms_and_the_notes_of_rows_are_explained() -> None:
     (found,) = meanings([outcome(label="own", note="The user's own."), outcome(label="none")])
     assert isinstance(found, Definitions)
     terms = dict(found.items)
-    assert list(terms) == ["accuracy", "n, users, ties", "95 % interval", "policy alone, reference alone", "own"]
+    assert list(terms) == [
+        "policy, reference",
+        "ICA, PBA",
+        "accuracy",
+        "n, users, ties",
+        "95 % interval",
+        "policy alone, reference alone",
+        "own",
+    ]
     assert terms["own"] == "The user's own."
     assert "strictly" in terms["accuracy"]
 
@@ -462,7 +477,7 @@ def test_durations_are_shown_part_by_part_and_in_all(tmp_path: Path) -> None:
     (figure,) = durations(settings)
     assert isinstance(figure, Figure)
     assert figure.alt == "world: 2 s; training: 91 s; scoring: 8 s"  # of a part that was done twice, both count
-    assert figure.caption == "101 s together, the start of each command included."  # 2 + 60.4 + 8 + 30.2 = 100.6
+    assert figure.caption == "101 s together."  # 2 + 60.4 + 8 + 30.2 = 100.6
     assert "91 s" in words_of(figure)
 
 
@@ -483,7 +498,7 @@ def test_scoring_adds_how_long_it_took_once(asked: EvaluateSettings) -> None:
     assert [json.loads(line)["part"] for line in path.read_text().splitlines()] == [
         "training",
         "training",
-        "every condition scored",
+        "scoring",
     ]
     evaluate(asked)
     assert len(path.read_text().splitlines()) == 3
@@ -597,11 +612,30 @@ def test_no_example_is_shown_that_was_not_scored(little: Path, tmp_path: Path) -
 
 
 def test_examples_of_another_users_persona_tell_that_persona(little: Path, tmp_path: Path) -> None:
-    settings = evaluation(little, tmp_path / "report", cell("other", persona="other"), examples=1, limit=4)
+    row = cell("other", persona="other", policies=["One"])
+    settings = evaluation(
+        little, tmp_path / "report", row, policies=[{"name": "One", "model": "one", "method": "ica"}], seed=3
+    )
+    evaluate(settings)
+    records = list(Records(settings.find("world/test.jsonl")))
+    donors = choose_donors(records, 3)
+    assert donors != choose_donors(records, 0)
+    for record, fold in zip(records, examples(settings, compare_all(settings)), strict=False):
+        assert isinstance(fold, Fold)
+        shown = fold.blocks[3]
+        assert isinstance(shown, Quote)
+        for comment in donors[record.id].persona.comments:
+            assert comment.comment in shown.text
+
+
+def test_a_policy_whose_first_row_has_other_records_is_not_shown_with_these(little: Path, tmp_path: Path) -> None:
+    cells = [cell("own", policies=["One"]), cell("train", "world/train.jsonl", policies=["Two"])]
+    settings = evaluation(little, tmp_path / "report", *cells, examples=1, limit=2)
     evaluate(settings)
     (fold,) = examples(settings, compare_all(settings))
     assert isinstance(fold, Fold)
-    assert fold.blocks[3] != Quote("What One was told", told(settings, 0, Condition(method="ica")))
+    assert [block.label for block in fold.blocks if isinstance(block, Quote)][2:] == ["What One was told"]
+    assert "Two" not in text_of(fold.blocks)
 
 
 def test_a_policy_whose_first_row_has_other_data_is_shown_what_it_read(little: Path, tmp_path: Path) -> None:
@@ -629,11 +663,11 @@ def test_sections_stand_in_order_and_only_those_with_content(asked: EvaluateSett
     assert re.findall("^## (.*)$", markdown, re.M) == [
         "What this shows",
         "Accuracy",
+        "How to read the numbers",
         "What was expected",
         "Without a model",
         "How long it took",
         "Examples",
-        "How to read the numbers",
     ]
     assert markdown.startswith("# A little evaluation\n\nWhat is measured.\n\n## What this shows\n\n> **Note.** All is")
     assert markdown.count("What is measured.") == 1

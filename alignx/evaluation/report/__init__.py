@@ -7,7 +7,7 @@ from alignx import manifest
 from alignx.evaluation.grid import Outcome
 from alignx.evaluation.grid_settings import EvaluateSettings
 from alignx.evaluation.report.accuracies import accuracies, expectations, meanings
-from alignx.evaluation.report.examples import examples
+from alignx.evaluation.report.examples import INTRODUCTION, examples
 from alignx.evaluation.report.surroundings import durations, training_curves, without_a_model
 from alignx.pages import Note, Page, Paragraph, Section, write
 
@@ -15,15 +15,16 @@ from alignx.pages import Note, Page, Paragraph, Section, write
 def write_report(settings: EvaluateSettings, outcomes: Sequence[Outcome]) -> list[Path]:
     """Write ``report.md``, ``report.html`` and their figures; returns the paths."""
     about = [Paragraph(text) for text in settings.about[1:]]
+    shown = examples(settings, outcomes)
     sections = [
         Section("What this shows", [*([Note(settings.caution)] if settings.caution else []), *about]),
         Section("Accuracy", accuracies(settings, outcomes)),
+        Section("How to read the numbers", meanings(outcomes)),
         Section("What was expected", expectations(outcomes)),
         Section("Without a model", without_a_model(settings)),
         Section("Training", training_curves(settings)),
         Section("How long it took", durations(settings)),
-        Section("Examples", examples(settings, outcomes)),
-        Section("How to read the numbers", meanings(outcomes)),
+        Section("Examples", [Paragraph(INTRODUCTION), *shown] if shown else []),
     ]
     page = Page(
         title=settings.title,

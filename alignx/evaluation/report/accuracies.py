@@ -10,13 +10,14 @@ from alignx.evaluation.grid_settings import EvaluateSettings, Expectation, Role
 from alignx.evaluation.intervals import Estimate
 from alignx.pages import Block, Definitions, Figure, Paragraph, Row, Table, literal
 from alignx.pages.document import Mark
+from alignx.prompts.condition import PersonaSource
 
 _MARKS: dict[Role, Mark] = {"main": "strong", "control": "control", "oracle": "", "variant": ""}
 
 
 def accuracies(settings: EvaluateSettings, outcomes: Sequence[Outcome]) -> list[Block]:
     """The chart and the table of all rows, and what was left out."""
-    columns = ("row", "accuracy", "95 % interval", "n", "users", "ties", "policy alone", "reference alone")
+    columns = ("row", "accuracy", "95 % interval", "n", _clusters(outcomes), "ties", "policy alone", "reference alone")
     rows = [
         Row(
             (
@@ -44,11 +45,11 @@ def expectations(outcomes: Sequence[Outcome]) -> list[Block]:
     for o in outcomes:
         if o.cell.expect is not None:
             name = f"{o.policy.name}, {o.cell.label}"
-            rows.append((name, _say(o.cell.expect), _measured(o, o.cell.expect), "yes" if o.met else "NO"))
+            rows.append((name, "yes" if o.met else "NO", _say(o.cell.expect), _measured(o, o.cell.expect)))
     if not rows:
         return []
-    held = sum(row[-1] == "yes" for row in rows)
-    return [Table(("row", "expected", "measured", "holds"), rows, f"{held} of {len(rows)} expectations hold.")]
+    held = sum(row[1] == "yes" for row in rows)
+    return [Table(("row", "holds", "expected", "measured"), rows, f"{held} of {len(rows)} expectations hold.")]
 
 
 def meanings(outcomes: Sequence[Outcome]) -> list[Block]:
@@ -62,13 +63,18 @@ def meanings(outcomes: Sequence[Outcome]) -> list[Block]:
         if o.cell.note
     }
     terms = [
+        ("policy, reference", "The trained model, and the model it was trained from."),
+        ("ICA, PBA", "The persona itself is in the prompt; its preference direction, in words, is in the prompt."),
         (
             "accuracy",
             "Share of records where β·(log π(chosen) − log π_ref(chosen)) is above the same for rejected, strictly; "
             "both models read the same prompt. β scales both sides and changes nothing here.",
         ),
         ("n, users, ties", "Records; users they are of; records where both sides are equal, which count as not right."),
-        ("95 % interval", "Student's t on the mean, its variance clustered by user. No resampling, no seed."),
+        (
+            "95 % interval",
+            "Student's t on the mean; variance clustered by user, or by target where no user is named. No resampling.",
+        ),
         ("policy alone, reference alone", "Share where that model itself finds the preferred response likelier."),
     ]
     return [Definitions([*terms, *notes.items()])]
@@ -98,7 +104,10 @@ def _forest(settings: EvaluateSettings, outcomes: Sequence[Outcome]) -> Figure:
         rows.append(Interval(label, "reference alone, before DPO", 100 * e.mean, 100 * e.low, 100 * e.high))
     most = ceiling(settings)
     lines = [Reference(50, "chance")]
-    caption = "Alignment accuracy with 95 % intervals, clustered by user."
+    caption = (
+        "Alignment accuracy with 95 % intervals. The last rows are no such accuracy: how often the model before DPO, "
+        "which has learned to read, finds the preferred response likelier by itself."
+    )
     if most is not None and most < 1:
         lines.append(Reference(100 * most, f"ceiling {100 * most:g} %"))
         noise = f"{100 - 100 * most:g} % of the users' choices are slips"
@@ -130,13 +139,26 @@ def ceiling(settings: EvaluateSettings) -> float | None:
     return 1 - float(found.settings["label_noise"])
 
 
+def _clusters(outcomes: Sequence[Outcome]) -> str:
+    """What observations are grouped by: users where records name them, else distinct targets."""
+    grouped = {score.cluster.partition(":")[0] for o in outcomes for score in o.scores.values()}
+    return {"user": "users", "target": "targets"}.get(grouped.pop(), "clusters") if len(grouped) == 1 else "clusters"
+
+
 def _left_out(outcomes: Sequence[Outcome]) -> Paragraph:
-    """What was skipped or cut, which must not go unsaid."""
-    said = [
-        f"{o.policy.name}, {o.cell.label}: {o.found.skipped} records skipped, {o.found.trimmed} prompts trimmed"
-        for o in outcomes
-        if o.found.skipped or o.found.trimmed
-    ]
+    """What was skipped, cut or empty, which must not go unsaid."""
+    said = []
+    for o in outcomes:
+        counts = {
+            "records skipped": o.found.skipped,
+            "prompts trimmed": o.found.trimmed,
+            "trimmed differently for the two models": o.found.prompts_differ,
+        }
+        if o.cell.persona is not PersonaSource.NONE:
+            counts["prompts that say nothing about the user"] = o.found.persona_empty
+        parts = [f"{count} {what}" for what, count in counts.items() if count]
+        if parts:
+            said.append(f"{o.policy.name}, {o.cell.label}: {', '.join(parts)}")
     return Paragraph(literal("; ".join(said)) + "." if said else "No record was skipped and no prompt trimmed.")
 
 
@@ -157,7 +179,7 @@ def _say(expected: Expectation) -> str:
     if expected.high_below is not None:
         said.append(f"interval below {percent(expected.high_below)}")
     if expected.low_at_most is not None:
-        said.append(f"{percent(expected.low_at_most)} inside the interval, or the interval below it")
+        said.append(f"not above {percent(expected.low_at_most)}: the interval reaches it or is below")
     if expected.reaches is not None:
         said.append(f"difference from “{expected.versus}” reaches above {100 * expected.reaches:+.3g} points")
     return "; ".join(said)

@@ -14,6 +14,11 @@ from alignx.prompts.rendering import render
 from alignx.prompts.telling import choose_donors, tell
 from alignx.records import Record, Records, load_taxonomy
 
+INTRODUCTION = (
+    "The first records, with the user turn of each prompt; the instruction before it is the same for all. A positive "
+    "number says by how many nats training moved the model towards this user's choice, relative to the other response."
+)
+
 
 def examples(settings: EvaluateSettings, outcomes: Sequence[Outcome]) -> list[Block]:
     """The first records of the first row, as each policy's first row was told them."""
@@ -21,7 +26,8 @@ def examples(settings: EvaluateSettings, outcomes: Sequence[Outcome]) -> list[Bl
         return []
     firsts = [next(o for o in outcomes if o.policy.name == policy.name) for policy in settings.policies]
     readers = [_Reader(settings, outcome) for outcome in firsts]
-    return [_example(record, readers) for record in islice(readers[0].records.values(), settings.examples)]
+    shown = islice(readers[0].records.values(), settings.examples)
+    return [_example(record, readers) for record in shown]
 
 
 class _Reader:
@@ -31,7 +37,7 @@ class _Reader:
         self.outcome = outcome
         self._taxonomy = load_taxonomy(settings.taxonomy)
         read = Records(settings.find(outcome.cell.data), limit=settings.limit, taxonomy=self._taxonomy)
-        self.records = {record.id: record for record in read if record.id in outcome.scores}
+        self.records = {record.id: record for record in read}
         self._condition = Condition.model_validate(_condition_of(outcome))
         other = self._condition.persona is PersonaSource.OTHER
         self._donors = choose_donors(list(self.records.values()), self._condition.seed) if other else None

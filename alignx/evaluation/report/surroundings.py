@@ -13,7 +13,7 @@ from alignx.records import Records, load_taxonomy
 
 _CURVES = (
     ("loss", "DPO loss", "nats a pair; ln 2 at the start"),
-    ("rewards/accuracies", "pairs ordered rightly", "share of the batch"),
+    ("rewards/accuracies", "pairs ordered rightly", "share of the batch; 0 at first, all ties"),
     ("rewards/margins", "margin", "β · difference of log-ratios, nats"),
 )
 
@@ -67,7 +67,7 @@ def durations(settings: EvaluateSettings) -> list[Block]:
     )
     alt = "; ".join(f"{name}: {value:.0f} s" for name, value in parts.items())
     total = sum(parts.values())
-    caption = f"{total:.0f} s together, the start of each command included."
+    caption = f"{total:.0f} s together."
     return [Figure("durations", svg, alt, caption)]
 
 
