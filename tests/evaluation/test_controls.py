@@ -26,7 +26,7 @@ Persona = ("User-Generated Content", "Pair-wise Comparative Feedback")
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight interests, and a small model that has learnt to read about them; about 40 s."""
+    """Eight interests, and a small model that has learnt to read about them; about 45 s."""
     folder = tmp_path_factory.mktemp("world")
     settings = {"dimensions": "47,49,50,52,53,55,57,59", "active": (4, 4), "comments": 2, "choices": 1, "described": 0}
     synthesize(SynthesizeSettings(output=folder / "world", train=1600, test=320, corpus=16000, wordings=2, **settings))
@@ -118,7 +118,7 @@ class Found:
 
 
 def test_without_a_fault_the_controls_are_as_they_should_be(world: Path) -> None:
-    """About 25 s, and 40 s for the world and its model."""
+    """About 45 s, and as long for the world and its model."""
     found = Found(world, train_pba(world, nothing))
     assert found.own.low > 0.7
     assert found.other.low <= 0.5
@@ -128,7 +128,7 @@ def test_without_a_fault_the_controls_are_as_they_should_be(world: Path) -> None
 
 @pytest.mark.parametrize("fault", [personas_shuffled, half_the_users_swapped, profile_of_the_record_before])
 def test_a_fault_in_training_shows(world: Path, fault: Callable[[list[Row]], None]) -> None:
-    """About 25 s each."""
+    """About 45 s each."""
     found = Found(world, train_pba(world, fault))
     assert found.own.high < 0.7
     assert found.gain.low < 0.1  # telling the user's own persona gains nothing over telling somebody else's
@@ -136,7 +136,7 @@ def test_a_fault_in_training_shows(world: Path, fault: Callable[[list[Row]], Non
 
 
 def test_a_profile_of_the_wrong_record_in_evaluation_shows(world: Path) -> None:
-    """About 30 s with the training, which the first test may have done."""
+    """About 3 s where the first test has trained the policy."""
     policy = world / "nothing" if (world / "nothing/manifest.json").is_file() else train_pba(world, nothing)
     rows = [json.loads(line) for line in (world / "world/test.jsonl").read_text().splitlines()]
     profile_of_the_record_before(rows)
