@@ -110,13 +110,11 @@ def explain(
     return "; ".join(problems)
 
 
-def _place(model: type[BaseModel], loc: Sequence[int | str]) -> Iterator[str]:
-    """The parts of a place that a user wrote: names and numbers, not the branches of a union that pydantic tried."""
-    for depth, part in enumerate(loc):
-        within = _model_at(model, loc[:depth])
-        if depth and isinstance(part, str) and part not in within.model_fields and within is _model_at(model, ()):
-            return
-        yield str(part)
+def _place(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
+    """The parts of a place that a user wrote: nested names and numbers, not what pydantic tried inside one value."""
+    field = model.model_fields.get(str(loc[0])) if loc else None
+    nested = field is not None and any(_models_in(field.annotation))
+    return [str(part) for part in (loc if nested else loc[:1])]
 
 
 def _model_at(model: type[BaseModel], place: Sequence[int | str]) -> type[BaseModel]:
