@@ -17,7 +17,7 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc 2>/dev/null || echo 2)} TRANSF
 mkdir -p "$out"
 
 # part NAME MARK WHAT COMMAND…: says what begins, and notes how long it took unless MARK shows that it was done before.
-# (alignx evaluate notes its own time, so that the report can show it.)
+# (alignx evaluate notes its own time beside its report.)
 part() {
   local name=$1 mark=$2 what=$3 begun=$SECONDS known=
   shift 3

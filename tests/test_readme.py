@@ -90,11 +90,11 @@ def test_the_demo_ends_with_a_report_and_continues_when_run_again(tmp_path: Path
     assert first.count("(n = 40, 10 clusters") == len(rows)
     page = (tmp_path / "demo/report/report.html").read_text()
     parts = [json.loads(line)["part"] for line in (tmp_path / "demo/timings.jsonl").read_text().splitlines()]
-    assert len(parts) == 5
+    assert len(parts) == 4
     assert all(f"{row['policy']}, {row['label']}" in page.replace("&#39;", "'") for row in rows)
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "demo").glob("*/model.safetensors")}
     assert len(written) == 3
     run("bash", "scripts/demo.sh", environment=environment)
     assert {path: path.stat().st_mtime_ns for path in written} == written
     assert json.loads((tmp_path / "demo/report/results.json").read_text()) == rows
-    assert len((tmp_path / "demo/timings.jsonl").read_text().splitlines()) == 5
+    assert len((tmp_path / "demo/timings.jsonl").read_text().splitlines()) == 4

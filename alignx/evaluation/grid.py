@@ -16,9 +16,11 @@ from alignx.evaluation.intervals import Estimate, clustered_mean
 from alignx.evaluation.scores import Loader, Score, score
 from alignx.evaluation.settings import ScoreSettings
 from alignx.manifest import Manifest
-from alignx.models.loading import ModelFiles, load_model
+from alignx.models.loading import ModelFiles, find_model, load_model
 
-_OURS = {"scores", "results.json", "report.md", "report.html", "figures"}
+TIMINGS = "timings.jsonl"
+"""How long the scoring itself took, in the output."""
+_OURS = {"scores", "results.json", "report.md", "report.html", "figures", TIMINGS}
 """What an unfinished evaluation may have left."""
 
 
@@ -84,7 +86,9 @@ def evaluate(settings: EvaluateSettings) -> str:
     from alignx.evaluation.report.accuracies import ceiling
 
     _refuse_other(settings.output)
-    ceiling(settings)  # a misspelt world is found before anything is scored
+    ceiling(settings)  # a misspelt world or model is found before anything is scored
+    for model in (settings.reference, *(policy.model for policy in settings.policies)):
+        find_model(settings.find(model))
     _score_all(settings)
     if not PartialState().is_main_process:
         return ""
@@ -184,7 +188,7 @@ def _score_all(settings: EvaluateSettings) -> None:
         score(_score_settings(settings, model, policy, cell, path), load=load, quiet=True)
     if settings.timings is not None and missing and PartialState().is_main_process:
         line = {"part": "scoring", "seconds": round(time.monotonic() - begun)}
-        path = Path(settings.find(settings.timings))
+        path = settings.output / TIMINGS
         cut_off = path.is_file() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
         with path.open("a", encoding="utf-8") as stream:
             stream.write("\n" * cut_off + json.dumps(line) + "\n")

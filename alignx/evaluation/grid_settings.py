@@ -92,7 +92,7 @@ class EvaluateSettings(Settings):
         None, "Folder of a synthetic world: adds what its truth allows, a ceiling and trivial baselines."
     )
     timings: str | None = setting(
-        None, 'JSON Lines of {"part": …, "seconds": …} to show in the report; scoring adds its own line.'
+        None, 'JSON Lines of {"part": …, "seconds": …} to show in the report, beside the time of scoring.'
     )
     examples: int = setting(6, "Records to show in full, from the first row's data.", ge=0)
     limit: int | None = setting(None, "Only the first N records of each file.", gt=0)

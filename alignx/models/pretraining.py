@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from alignx.errors import TrainingError
 from alignx.models.corpora import Probe
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ def pretrain(
 
     Returns:
         Documents, steps, the loss of the last step in nats a token, and the share right of each kind of probe.
+
+    Raises:
+        TrainingError: A loss is not a number.
     """
     from tqdm import tqdm
 
@@ -44,6 +48,8 @@ def pretrain(
         while step < settings.steps or (probes and step < _AT_MOST * settings.steps):
             input_ids, labels = next(batches)
             loss = model(input_ids=input_ids, labels=labels).loss
+            if not loss.isfinite():
+                raise TrainingError(f"pre-training step {step + 1}: the loss is {loss.item()}; lower --learning-rate")
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

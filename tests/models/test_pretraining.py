@@ -370,3 +370,13 @@ def test_a_probe_without_documents_is_refused() -> None:
 def test_impossible_settings_are_refused(changes: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(changes))):
         settings(**changes)
+
+
+def test_a_loss_that_is_no_number_ends_the_training() -> None:
+    from alignx.errors import TrainingError
+
+    model = Pairs()
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    with pytest.raises(TrainingError, match="step 1: the loss is nan; lower --learning-rate"):
+        pretrain(model, Letters(), ["ab"], [], settings(steps=3, batch_size=1))

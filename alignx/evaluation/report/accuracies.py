@@ -105,15 +105,13 @@ def _forest(settings: EvaluateSettings, outcomes: Sequence[Outcome]) -> Figure:
     most = ceiling(settings)
     lines = [Reference(50, "chance")]
     caption = (
-        "Alignment accuracy with 95 % intervals. The last rows are no such accuracy: how often the model before DPO, "
-        "which has learned to read, finds the preferred response likelier by itself."
+        "Alignment accuracy with 95 % intervals. The rows of the reference alone are no such accuracy: how often the "
+        "model before DPO finds the preferred response likelier by itself."
     )
     if most is not None and most < 1:
         lines.append(Reference(100 * most, f"ceiling {100 * most:g} %"))
         noise = f"{100 - 100 * most:g} % of the users' choices are slips"
-        caption += (
-            f" {noise}, so nobody who knows the user is right above the ceiling; only the golden profile knows slips."
-        )
+        caption += f" {noise}, so who knows the user perfectly is right up to the ceiling."
     svg = intervals(rows, name="accuracy", xlabel="alignment accuracy, %", reference_lines=lines)
     told = "; ".join(f"{o.policy.name}, {o.cell.label}: {percent(o.found.accuracy.mean)} %" for o in outcomes)
     return Figure("accuracy", svg, told, caption)

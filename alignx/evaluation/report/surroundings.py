@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from alignx.evaluation.baselines import baselines
+from alignx.evaluation.grid import TIMINGS
 from alignx.evaluation.grid_settings import EvaluateSettings
 from alignx.evaluation.report.accuracies import interval, percent
 from alignx.pages import Block, Figure, Table
@@ -57,8 +58,9 @@ def durations(settings: EvaluateSettings) -> list[Block]:
 
     if settings.timings is None or not (path := Path(settings.find(settings.timings))).is_file():
         return []
+    scoring = settings.output / TIMINGS
     parts: dict[str, float] = {}
-    for line in _read(path):
+    for line in [*_read(path), *(_read(scoring) if scoring.is_file() else [])]:
         parts[line["part"]] = parts.get(line["part"], 0.0) + float(line["seconds"])
     if not parts:
         return []
