@@ -80,7 +80,7 @@ def run(*words: str, environment: dict[str, str] | None = None) -> str:
 
 @pytest.mark.slow
 def test_the_demo_ends_with_a_report_and_continues_when_run_again(tmp_path: Path) -> None:
-    """About 100 s: the whole path through the launchers, then again without doing anything twice."""
+    """About 60 s: the whole path through the launchers, then again without doing anything twice."""
     environment = {"QUICK": "1", "OUT": str(tmp_path / "demo"), "OMP_NUM_THREADS": "2"}
     first = run("bash", "scripts/demo.sh", environment=environment)
     rows = json.loads((tmp_path / "demo/report/results.json").read_text())

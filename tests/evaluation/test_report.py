@@ -228,6 +228,11 @@ def test_a_label_is_no_markup_in_a_note() -> None:
     assert "(ICA, **own**)" in plain(found.caption)
 
 
+def test_that_only_some_records_were_read_is_said() -> None:
+    assert "Only the first 7 records" in table_of(accuracies(bare(limit=7), [outcome()])).caption
+    assert "Only the first" not in table_of(accuracies(bare(), [outcome()])).caption
+
+
 def test_few_users_are_said() -> None:
     row = outcome()
     assert "too narrow" in row.found.accuracy.note

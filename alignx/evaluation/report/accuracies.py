@@ -35,6 +35,8 @@ def accuracies(settings: EvaluateSettings, outcomes: Sequence[Outcome]) -> list[
         for o in outcomes
     ]
     said = ["Alignment accuracy in %: how often training moved the model towards what the user prefers."]
+    if settings.limit is not None:
+        said.append(f"Only the first {settings.limit} records of each file were read.")
     said += [f"{literal(note)}." for note in notes_of(outcomes)]
     return [_forest(settings, outcomes), Table(columns, rows, " ".join(said)), _left_out(outcomes)]
 
