@@ -107,6 +107,8 @@ class Manifest(BaseModel):
     versions: dict[str, str] = Field(default_factory=dict)
     counts: dict[str, Any] = Field(default_factory=dict)
     """What happened on the way: trimmed prompts, skipped records, sources of profiles."""
+    forward: dict[str, Any] | None = None
+    """How models read: whether each prompt once, by which attention, how far from the plain forward."""
     files: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of each file of the output, by name."""
 

@@ -1,128 +1,235 @@
-"""Scoring pairs per second against the straight-line computation, side by side in one process.
+"""Scoring pairs per second against batched scoring of both halves and against the released loop, in one process.
 
-    python benchmarks/scoring.py --size 10m --prompt 1500 --response 100
+    python benchmarks/scoring.py --workload ica
+    python benchmarks/scoring.py --workload pba --memory --json out/scoring-pba.json
+    python benchmarks/scoring.py --workload ica-8b --device cuda --dtype bfloat16 --peak-tflops 790
 
-Ours is ``PairScorer``: batched, only response positions reach the vocabulary. The peer is what the released scripts
-compute: one sequence at a time, logits and log-softmax over every position (the tokenizer is not counted for either).
-Rounds alternate A B A B; parity is asserted first. Random weights and random tokens: the arithmetic is the same.
+The sides, which share their weights:
 
-In bfloat16 the batch can change a decision (which response is likelier); the share that it changes is printed too.
+- ours: ``ResponseScorer``: each prompt once, the head on response tokens, batches by a budget of tokens;
+- halves: TRL-style, rows of prompt and response in padded micro-batches, the head on response tokens only. It is given
+  no attention mask, which it can do without, and which makes it faster than TRL;
+- loop: the arithmetic of the released scripts with the tokenizer loaded once: one sequence at a time, logits and
+  log-softmax over every position;
+- released: the same as it is, loading the tokenizer from disk for every pair. A byte-level BPE of
+  ``--tokenizer-entries`` entries is made for it, with a merge for each and 256 special tokens as Llama-3's has (and
+  twice the merges).
+
+Tokenising itself is counted for no side. Sums are compared before anything is timed. In bfloat16 what is read together
+can change which response is likelier; how often it does is printed too. ``--memory`` measures each side in a process
+of its own: resident memory on a CPU, under settings with which glibc gives freed memory back at once. Needs no TRL.
+Nothing here has been run on a GPU.
 """
 
 import argparse
+import copy
+import functools
 import random
-import statistics
+import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
+import needed_flops
+import side_by_side
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from side_by_side import Pair, Workload
 
-from alignx.models.logps import PairScorer
-from alignx.models.tiny import SIZES
-from alignx.prompts import EncodedPair
+from alignx.evaluation.scores import BATCH_TOKENS
+from alignx.models.candidates import Candidates
+from alignx.models.scoring import ResponseScorer
+from alignx.models.tiny import Size
+
+TITLES = {
+    "ours": "each prompt once",
+    "halves": "both halves in padded batches, head on response tokens only",
+    "loop": "the released loop's arithmetic, tokenizer loaded once",
+    "released": "the released loop as it is, tokenizer loaded for every pair",
+}
+SUMS_AGREE = {"float32": 1e-3, "bfloat16": 2.0}
+"""Largest difference of a summed log-probability, in nats."""
+Scores = list[tuple[float, ...]]
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=sorted(SIZES), default="10m")
-    parser.add_argument("--prompt", type=int, default=1500, help="prompt tokens")
-    parser.add_argument("--response", type=int, default=100, help="tokens of each response")
-    parser.add_argument("--pairs", type=int, default=4, help="pairs a round")
-    parser.add_argument("--batch-size", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    model, pairs = _model(arguments.size), _pairs(arguments)
-    scorer = PairScorer(model, pad_id=0)
+    side_by_side.Benchmark(
+        script=__file__,
+        description=__doc__,
+        add_arguments=add_arguments,
+        measure=measure,
+        peak=_peak,
+        beside=lambda options: [("ours", "halves"), ("ours", "loop")],
+        pairs_share_memory=False,
+    ).main(argv)
 
-    def ours() -> list[tuple[float, float]]:
-        size = arguments.batch_size
-        return [score for i in range(0, len(pairs), size) for score in scorer.score(pairs[i : i + size])]
 
-    def straight() -> list[tuple[float, float]]:
-        return [
-            (_straight(model, p.prompt_ids, p.chosen_ids), _straight(model, p.prompt_ids, p.rejected_ids))
-            for p in pairs
-        ]
-
-    difference = max(abs(a - b) for x, y in zip(ours(), straight(), strict=True) for a, b in zip(x, y, strict=True))
-    assert difference < 1e-3, f"the two disagree by {difference} nats"
-    seconds: dict[str, list[float]] = {"ours": [], "straight": []}
-    for _ in range(arguments.rounds):
-        for name, run in (("ours", ours), ("straight", straight)):
-            start = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - start)
-    ratios = sorted(b / a for a, b in zip(seconds["ours"], seconds["straight"], strict=True))
-    flipped = _flipped_in_bfloat16(model, pairs, arguments.batch_size)
-    print(
-        f"Llama of {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, vocabulary "
-        f"{model.config.vocab_size}, "
-        f"float32, {arguments.threads} threads; prompt {arguments.prompt}, responses {arguments.response}, batch "
-        f"{arguments.batch_size}\n"
-        f"largest difference of a summed log-probability: {difference:.1e} nats\n"
-        f"PairScorer    {len(pairs) / statistics.median(seconds['ours']):.2f} pairs/s\n"
-        f"straight line {len(pairs) / statistics.median(seconds['straight']):.2f} pairs/s\n"
-        f"ratio         {statistics.median(ratios):.2f} × (rounds {ratios[0]:.2f} to {ratios[-1]:.2f})\n"
-        f"bfloat16: {flipped} of {len(pairs)} decisions differ between batch 1 and batch {arguments.batch_size}"
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of scoring alone."""
+    parser.add_argument("--batch-tokens", type=int, help="our budget; by default what `alignx score` takes")
+    parser.add_argument(
+        "--tokenizer-entries", type=int, default=128_000, help="of the released loop's tokenizer; 0: no such side"
     )
 
 
-def _flipped_in_bfloat16(model: LlamaForCausalLM, pairs: list[EncodedPair], size: int) -> int:
-    """How many decisions differ when pairs are scored alone and ``size`` at a time."""
-    scorer = PairScorer(model.to(torch.bfloat16), pad_id=0)
-    alone = [score for pair in pairs for score in scorer.score([pair])]
-    batched = [score for i in range(0, len(pairs), size) for score in scorer.score(pairs[i : i + size])]
-    return sum((a > b) != (c > d) for (a, b), (c, d) in zip(alone, batched, strict=True))
+def measure(workload: Workload, options: argparse.Namespace) -> dict[str, Any]:
+    """Compare, then time all sides on one workload."""
+    shape = side_by_side.shape_of(options, workload)
+    pairs = workload.draw(shape.vocabulary)
+    model = side_by_side.random_model(shape, options, seed=0)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    with _tokenizer(options.tokenizer_entries) as (folder, about):
+        runs = _sides(model, pairs, workload.micro_batch, options, folder)
+        found = {name: run() for name, run in runs.items()}  # also the first time, in which ours compares itself
+        differences = {peer: _difference(found["ours"], found[peer]) for peer in list(runs)[1:]}
+        for peer, difference in differences.items():
+            assert difference < SUMS_AGREE[options.dtype], f"{difference} nats from {peer}"
+        seconds = side_by_side.alternate(runs, options.rounds, options.device)
+        flipped = _flipped_in_bfloat16(model, pairs, options)
+        result: dict[str, Any] = {
+            "title": f"scoring: {side_by_side.model_in_words(shape, parameters, options)}\n  {workload}\n"
+            f"  {about}largest difference of a summed log-probability: "
+            + ", ".join(f"{peer} {difference:.1e}" for peer, difference in differences.items())
+            + f" nats\n  bfloat16: {flipped} of {len(pairs)} decisions differ between pairs alone and together",
+            "workload": workload,
+            "parameters": parameters,
+            "differences": differences,
+            "flipped_in_bfloat16": flipped,
+            "tokenizer": about,
+        }
+        if options.rounds:
+            work = needed(shape, pairs, workload.micro_batch)
+            result |= side_by_side.compared(seconds, TITLES, len(pairs), work)
+            if getattr(options, "peak_tflops", None):
+                side_by_side.add_throughput(result, runs, options.peak_tflops)
+    return result
+
+
+def needed(shape: Size, pairs: Sequence[Pair], micro_batch: int) -> dict[str, float]:
+    """FLOPs that each side needs for all pairs; what loading a tokenizer takes is none."""
+    return {
+        "ours": needed_flops.prompt_once(shape, pairs).scoring,
+        "halves": needed_flops.both_halves(shape, side_by_side.batches(pairs, micro_batch)).scoring,
+        "loop": needed_flops.one_by_one(shape, pairs).scoring,
+    }
+
+
+def _sides(
+    model: Any, pairs: Sequence[Pair], micro_batch: int, options: argparse.Namespace, folder: Path | None
+) -> dict[str, Callable[[], Scores]]:
+    candidates = [Candidates(str(n), pair.prompt, (pair.chosen, pair.rejected)) for n, pair in enumerate(pairs)]
+    scorer = ResponseScorer(side_by_side.twin(model), pad_id=0, form=options.attention_form)
+    halves = ResponseScorer(side_by_side.twin(model), pad_id=0, shared_prefix=False)
+    sides = {
+        "ours": functools.partial(_score, scorer, list(scorer.batches(candidates, _budget(options)))),
+        "halves": functools.partial(_score, halves, side_by_side.batches(candidates, micro_batch)),
+        "loop": functools.partial(_loop, model, pairs, None),
+    }
+    if folder is not None:
+        sides["released"] = functools.partial(_loop, model, pairs, folder)
+    return sides
+
+
+def _budget(options: argparse.Namespace) -> int:
+    device = options.device.split(":")[0]
+    return int(options.batch_tokens or BATCH_TOKENS[device])
+
+
+def _score(scorer: ResponseScorer, batches: Sequence[Sequence[Candidates]]) -> Scores:
+    scores = [score for batch in batches for score in scorer.score(batch)]
+    wanted = scorer.sharing.reason != "it was switched off"
+    assert scorer.sharing.on == wanted, f"prompts are read twice: {scorer.sharing.reason}"
+    return scores
 
 
 @torch.inference_mode()
-def _straight(model: LlamaForCausalLM, prompt: list[int], response: list[int]) -> float:
-    ids = torch.tensor([prompt + response])
+def _loop(model: Any, pairs: Sequence[Pair], folder: Path | None) -> Scores:
+    """One sequence at a time; with a folder, the tokenizer in it is loaded for every pair."""
+    scores = []
+    for pair in pairs:
+        if folder is not None:
+            from transformers import AutoTokenizer
+
+            AutoTokenizer.from_pretrained(folder)
+        scores.append(tuple(_straight(model, pair.prompt, response) for response in (pair.chosen, pair.rejected)))
+    return scores
+
+
+def _straight(model: Any, prompt: list[int], response: list[int]) -> float:
+    ids = torch.tensor([prompt + response], device=model.device)
     logps = model(ids, use_cache=False).logits[0].float().log_softmax(-1)
-    positions = torch.arange(len(prompt) - 1, ids.shape[1] - 1)
+    positions = torch.arange(len(prompt) - 1, ids.shape[1] - 1, device=model.device)
     return float(logps[positions, ids[0, positions + 1]].double().sum())
 
 
-def _model(size: str) -> LlamaForCausalLM:
-    shape = SIZES[size]
-    torch.manual_seed(0)
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=shape.vocabulary,
-            hidden_size=shape.hidden,
-            intermediate_size=shape.intermediate,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            num_key_value_heads=shape.kv_heads,
-            max_position_embeddings=8192,
-        )
-    ).eval()
+def _difference(ours: Scores, theirs: Scores) -> float:
+    return max(abs(a - b) for one, other in zip(ours, theirs, strict=True) for a, b in zip(one, other, strict=True))
 
 
-def _pairs(arguments: argparse.Namespace) -> list[EncodedPair]:
+def _flipped_in_bfloat16(model: Any, pairs: Sequence[Pair], options: argparse.Namespace) -> int:
+    """How many decisions differ when pairs are scored each alone and all together."""
+    rounded = model if model.dtype == torch.bfloat16 else copy.deepcopy(model).to(torch.bfloat16)
+    scorer = ResponseScorer(side_by_side.twin(rounded), pad_id=0, form=options.attention_form)
+    candidates = [Candidates(str(n), pair.prompt, (pair.chosen, pair.rejected)) for n, pair in enumerate(pairs)]
+    alone = _score(scorer, side_by_side.batches(candidates, 1))
+    together = _score(scorer, [candidates])
+    return sum((a > b) != (c > d) for (a, b), (c, d) in zip(alone, together, strict=True))
+
+
+@contextmanager
+def _tokenizer(entries: int) -> Iterator[tuple[Path | None, str]]:
+    """A folder with a tokenizer to load, and what it is, in words that begin a line."""
+    if not entries:
+        yield None, ""
+        return
+    from transformers import AutoTokenizer
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _make_tokenizer(entries, folder)
+        start = time.perf_counter()
+        loaded = len(AutoTokenizer.from_pretrained(folder))
+        seconds = time.perf_counter() - start
+        size = (folder / "tokenizer.json").stat().st_size
+        yield folder, f"tokenizer of {loaded} entries, {size / 1e6:.1f} MB, loaded in {seconds:.2f} s\n  "
+
+
+def _make_tokenizer(entries: int, folder: Path) -> None:
+    """A byte-level BPE whose merges join earlier entries at random."""
+    from tokenizers import Tokenizer, decoders, pre_tokenizers
+    from tokenizers.models import BPE
+    from transformers import PreTrainedTokenizerFast
+
     rng = random.Random(0)
+    pieces = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary, merges = dict.fromkeys(pieces), []
+    while len(pieces) < entries:
+        left, right = rng.choice(pieces), rng.choice(pieces)
+        if left + right not in vocabulary and len(left + right) <= 12:
+            merges.append((left, right))
+            pieces.append(left + right)
+            vocabulary[left + right] = None
+    tokenizer = Tokenizer(BPE({piece: number for number, piece in enumerate(pieces)}, merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([f"<|special_{number}|>" for number in range(256)])
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|special_0|>").save_pretrained(folder)
 
-    def tokens(count: int) -> list[int]:
-        return [rng.randrange(SIZES[arguments.size].vocabulary) for _ in range(count)]
 
-    return [
-        EncodedPair(
-            id=str(number),
-            prompt_ids=tokens(arguments.prompt),
-            chosen_ids=tokens(arguments.response),
-            rejected_ids=tokens(arguments.response),
-            cluster=str(number),
-            target=str(number),
-            trimmed_items=0,
-            trimmed_demographics=False,
-            history_items=0,
-            profile="",
-        )
-        for number in range(arguments.pairs)
-    ]
+def _peak(workload: Workload, options: argparse.Namespace) -> dict[str, int]:
+    """Memory of scoring on the side that ``--only`` names; a tiny model goes before, so that libraries are loaded."""
+    few = [Pair([1, 2, 3], [4, 5], [6, 7])]
+    tiny = side_by_side.random_model(side_by_side.SHAPES["0.2m"], options, seed=0)
+    _sides(tiny, few, 1, options, None)[options.only]()
+    del tiny
+    empty = side_by_side.held(options.device)
+    shape = side_by_side.shape_of(options, workload)
+    model = side_by_side.random_model(shape, options, seed=0)
+    _sides(model, few, 1, options, None)[options.only]()
+    run = _sides(model, workload.draw(shape.vocabulary), workload.micro_batch, options, None)[options.only]
+    return {"empty": empty, **side_by_side.peak(run, options.device)}
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ dpo() {
 }
 
 report() {
-  alignx evaluate --config configs/eval/demo.yaml --root "$out" --output "$out/report" --batch-size 64 "$judge"
+  alignx evaluate --config configs/eval/demo.yaml --root "$out" --output "$out/report" "$judge"
 }
 
 part "synthetic world" "$out/world/manifest.json" "a world of users whose preferences are known" world

@@ -41,7 +41,9 @@ IMPORTED_LATE = {
     "alignx.models.prefix_attention",
     "alignx.models.prefix_packing",
     "alignx.models.pretraining",
+    "alignx.models.scoring",
     "alignx.models.shared_prefix",
+    "alignx.training.prompt_once",
     "alignx.training.trainer",
 }
 """Modules about tensors, which import torch at their top and are themselves imported only where they are used."""

@@ -139,7 +139,7 @@ def test_help_takes_less_than_a_second() -> None:
         ("train", "--model", "m", "--data", "d", "--output", "o", "--beta", "-1"),
         ("train", "--config", "missing.yaml"),
         ("train", "--model", "m", "--data", "rows.jsonl", "--output", "o", "--check"),  # no method
-        ("score", "--model", "m", "--data", "d", "--output", "o", "--batch-size", "0"),
+        ("score", "--model", "m", "--data", "d", "--output", "o", "--batch-tokens", "0"),
         ("accuracy", "--policy", "a.jsonl"),
         ("tiny-model", "--size", "8b"),
         ("data", "preview", "--data", "rows.jsonl"),
@@ -153,6 +153,13 @@ def test_a_settings_error_takes_less_than_a_second_and_is_one_line(argv: tuple[s
     assert done.stderr.startswith("alignx")
     assert ": error: " in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["score", "evaluate"])
+def test_the_former_batch_size_is_refused_and_not_ignored(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    code, out, err = in_process(capsys, name, "--batch-size", "8")
+    assert (code, out) == (2, "")
+    assert "--batch-size" in err
 
 
 @pytest.mark.parametrize("argv", [("bake",), ("data", "bake"), ("--data", "x"), ("Train",)])

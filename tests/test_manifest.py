@@ -22,7 +22,7 @@ def one(**changes: Any) -> Manifest:
         "taxonomy": "t" * 64,
         "model": ModelIdentity(name="out/ica", digest="m" * 64, tokenizer="k" * 64),
         "condition": {"method": "ica", "seed": 42},
-        "settings": {"batch_size": 4, "data": "Zürich.jsonl"},
+        "settings": {"batch_tokens": 4, "data": "Zürich.jsonl"},
         "counts": {"trimmed": 1},
         **changes,
     }
@@ -146,6 +146,16 @@ def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert text.endswith("}\n")
     assert json.loads(text)["format"] == "alignx-manifest/1"
     assert [entry.name for entry in tmp_path.iterdir()] == ["scores.jsonl.manifest.json"]
+
+
+def test_how_models_read_is_kept_and_a_manifest_that_does_not_say_it_is_still_read(tmp_path: Path) -> None:
+    forward = {"shared_prefix": False, "reason": "it was switched off", "mean_difference": None}
+    path = manifest.write(tmp_path, one(forward=forward))
+    assert manifest.read(tmp_path).forward == forward
+    older = {name: value for name, value in json.loads(path.read_text(encoding="utf-8")).items() if name != "forward"}
+    path.write_text(json.dumps(older), encoding="utf-8")
+    assert manifest.read(tmp_path) == one()
+    assert one().forward is None
 
 
 @pytest.mark.parametrize("step", ["replace", "fsync"])

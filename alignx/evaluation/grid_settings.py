@@ -98,7 +98,10 @@ class EvaluateSettings(Settings):
     limit: int | None = setting(None, "Only the first N records of each file.", gt=0)
     seed: int = setting(42, "Of whose persona 'other' is, and of sampled history.")
     beta: float = setting(0.1, "Strength of the pull in DPO.", gt=0, source="paper C.2")
-    batch_size: int = setting(16, "Pairs scored together; changes speed, not results.", gt=0)
+    batch_tokens: int | None = setting(
+        None, "Tokens read together; changes speed, not results. By default 2,048 on a CPU, 16,384 elsewhere.", gt=0
+    )
+    shared_prefix: bool = setting(True, "Read each prompt once for both responses, where a model can.")
     dtype: DType = setting("auto", "auto is bfloat16 on a GPU that has it, else float32.")
     attention: Attention = setting("auto", "Attention implementation of transformers.")
     taxonomy: Path | None = setting(None, "CSV of preference dimensions, if not the paper's 90.")

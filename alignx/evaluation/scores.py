@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ from alignx import manifest
 from alignx.errors import DataError, SettingsError
 from alignx.evaluation.settings import ScoreSettings
 from alignx.manifest import Manifest, ModelIdentity
+from alignx.models.candidates import Candidates
 from alignx.models.loading import Attention, ModelFiles, choose_dtype, find_model, has_accelerator, load_model
 from alignx.prompts import Condition, EncodedPair, Encoder, PairEncoder, choose_condition, load_tokenizer
 from alignx.prompts.pairs import describe_counts, read_all
 from alignx.records import Records
 
 Loader = Callable[[ModelFiles, str, Attention, bool], Any]
+BATCH_TOKENS = {"cpu": 2_048, "cuda": 16_384}
+"""Tokens read together unless said otherwise, by device: more gain a CPU nothing and cost memory."""
 IDENTITY = (
     "kind",
     "data.digest",
@@ -82,6 +86,7 @@ class _Run:
         self.state = PartialState(cpu=not has_accelerator())
         self.output = settings.output
         self._reason = ""
+        self._forward: dict[str, Any] | None = None
         self.drafts = self.output.with_name(self.output.name + ".partial")
 
     def run(self) -> Path:
@@ -102,15 +107,16 @@ class _Run:
             self._say(line)
         draft = self._manifest(records, condition, identity, dict(encoder.counts))
         done = self._open_drafts(draft)
-        todo = sorted((pair for pair in pairs if pair.id not in done), key=lambda pair: -pair.length)
+        todo = sorted((pair for pair in pairs if pair.id not in done), key=lambda pair: -_candidates(pair).tokens)
         self.state.wait_for_everyone()  # nobody writes before everybody has read what is done
         share = todo[self.state.process_index :: self.state.num_processes]
         if todo:
-            self._score(share, files, tokenizer)
+            self._forward = self._score(share, files, tokenizer)
         self.state.wait_for_everyone()
-        shares = gather_object([len(share)])
+        shares, forwards = gather_object([len(share)]), gather_object([self._forward])
         if self.state.is_main_process:
-            self._commit(pairs, draft.model_copy(update={"counts": {**draft.counts, "shares": shares}}))
+            update = {"counts": {**draft.counts, "shares": shares}, "forward": _one_for_all(forwards)}
+            self._commit(pairs, draft.model_copy(update=update))
         self.state.wait_for_everyone()
         return self.output
 
@@ -218,27 +224,36 @@ class _Run:
                         "records again"
                     ) from error
 
-    def _score(self, share: Sequence[EncodedPair], files: ModelFiles, tokenizer: Any) -> None:
+    def _score(self, share: Sequence[EncodedPair], files: ModelFiles, tokenizer: Any) -> dict[str, Any]:
+        """Score this process's share; returns how the model read."""
         from tqdm import tqdm
 
-        from alignx.models.logps import PairScorer
+        from alignx.models.scoring import ResponseScorer
 
         settings = self.settings
         model = self._load(files, choose_dtype(settings.dtype), settings.attention, settings.trust_remote_code)
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-        scorer = PairScorer(model, pad, self.state.device)
+        scorer = ResponseScorer(
+            model,
+            pad,
+            self.state.device,
+            shared_prefix=settings.shared_prefix,
+            longest=max((pair.length for pair in share), default=0),
+        )
+        tokens = settings.batch_tokens or BATCH_TOKENS.get(self.state.device.type, 16_384)
         name = (
             f"part-{self.state.process_index}-{len(list(self.drafts.glob(f'part-{self.state.process_index}-*')))}.jsonl"
         )
         silent = self._quiet or not self.state.is_main_process
         bar = tqdm(total=len(share), desc="scoring", unit=" pairs", disable=True if silent else None)
         with bar, (self.drafts / name).open("w", encoding="utf-8") as stream:
-            for start in range(0, len(share), settings.batch_size):
-                batch = share[start : start + settings.batch_size]
-                for pair, (chosen, rejected) in zip(batch, scorer.score(batch), strict=True):
+            rest = iter(share)
+            for batch in scorer.batches([_candidates(pair) for pair in share], tokens):
+                for pair, (chosen, rejected) in zip(islice(rest, len(batch)), scorer.score(batch), strict=True):
                     stream.write(_line(pair, chosen, rejected) + "\n")
                 stream.flush()
                 bar.update(len(batch))
+        return scorer.sharing.as_dict()
 
     def _commit(self, pairs: Sequence[EncodedPair], draft: Manifest) -> None:
         """Write the scores in the order of the records, then the manifest."""
@@ -255,6 +270,16 @@ class _Run:
         self._lock.close()
         shutil.rmtree(self.drafts)
         self._say(f"{self.output}: {len(pairs)} records scored")
+
+
+def _candidates(pair: EncodedPair) -> Candidates:
+    return Candidates(pair.id, pair.prompt_ids, (pair.chosen_ids, pair.rejected_ids))
+
+
+def _one_for_all(forwards: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
+    """How all processes read: one that fell back stands for all, else the one with the largest difference."""
+    said = [one for one in forwards if one is not None]
+    return max(said, key=lambda one: (not one["shared_prefix"], one["largest_difference"] or 0.0), default=None)
 
 
 def manifest_line(line: dict[str, Any]) -> str:

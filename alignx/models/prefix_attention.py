@@ -4,7 +4,8 @@ This is exactly what each sequence would see alone; no mask over the whole row i
 model's attention function and leaves calls without a packed row to the one that was there.
 """
 
-from itertools import pairwise
+import inspect
+import sys
 from typing import Any, Literal
 
 import torch
@@ -32,7 +33,9 @@ def register(plain: str, form: Form) -> str:
     ) -> tuple[Tensor, Any]:
         packed: Packed | None = options.pop("shared_prefix", None)
         if packed is None:
-            result: tuple[Tensor, Any] = ALL_ATTENTION_FUNCTIONS[plain](
+            # Each architecture has an eager form of its own, which is in no register.
+            own: Any = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
+            result: tuple[Tensor, Any] = ALL_ATTENTION_FUNCTIONS.get_interface(plain, own)(
                 module, query, key, value, attention_mask, **options
             )
             return result
@@ -62,9 +65,9 @@ def _sdpa(query: Tensor, key: Tensor, value: Tensor, packed: Packed, scale: floa
     Returns:
         ``(1, heads, N, width)``.
     """
-    repeats = query.shape[1] // key.shape[1]
-    if repeats > 1:
-        key, value = key.repeat_interleave(repeats, dim=1), value.repeat_interleave(repeats, dim=1)
+    grouped = query.device.type == "cpu"  # elsewhere no fast kernel takes both a mask and fewer key heads
+    if not grouped:
+        key, value = _repeated(key, query), _repeated(value, query)
     pieces = []
     for group in packed.groups:
         start, end = group.prefix
@@ -72,7 +75,13 @@ def _sdpa(query: Tensor, key: Tensor, value: Tensor, packed: Packed, scale: floa
         if end > start:
             pieces.append(
                 scaled_dot_product_attention(
-                    query[:, :, start:end], prefix_key, prefix_value, dropout_p=dropout, is_causal=True, scale=scale
+                    query[:, :, start:end],
+                    prefix_key,
+                    prefix_value,
+                    dropout_p=dropout,
+                    is_causal=True,
+                    scale=scale,
+                    enable_gqa=grouped,
                 )
             )
         for first, last in group.branches:
@@ -84,9 +93,15 @@ def _sdpa(query: Tensor, key: Tensor, value: Tensor, packed: Packed, scale: floa
                     attn_mask=packed.mask(end - start, last - first),
                     dropout_p=dropout,
                     scale=scale,
+                    enable_gqa=grouped,
                 )
             )
     return torch.cat(pieces, dim=2)
+
+
+def _repeated(heads: Tensor, query: Tensor) -> Tensor:
+    """Each key or value head as often as there are query heads that share it."""
+    return heads.repeat_interleave(query.shape[1] // heads.shape[1], dim=1)
 
 
 def _varlen(query: Tensor, key: Tensor, value: Tensor, packed: Packed, scale: float | None, dropout: float) -> Tensor:
@@ -99,30 +114,22 @@ def _varlen(query: Tensor, key: Tensor, value: Tensor, packed: Packed, scale: fl
     """
     if dropout:
         raise ValueError(f"variable-length attention has no dropout, got {dropout}")
-    from torch.nn.attention.varlen import varlen_attn
+    from torch.nn.attention import varlen
 
-    queries, keys, index = [0], [0], []
-    for group in packed.groups:
-        prefix = torch.arange(*group.prefix, device=key.device)
-        for start, end in (group.prefix, *group.branches):
-            own = torch.arange(start, end, device=key.device)
-            seen = own if (start, end) == group.prefix else torch.cat([prefix, own])
-            if end > start:
-                queries.append(queries[-1] + end - start)
-                keys.append(keys[-1] + len(seen))
-                index.append(seen)
-    gathered = torch.cat(index)
-    repeats = query.shape[1] // key.shape[1]
-    longest = [max(b - a for a, b in pairwise(ends)) for ends in (queries, keys)]
-    result = varlen_attn(
+    segments = packed.segments
+    causal: dict[str, Any] = {"window_size": (-1, 0)}
+    if "window_size" not in inspect.signature(varlen.varlen_attn).parameters:  # before torch 2.11
+        causal = {"is_causal": True}
+    result = varlen.varlen_attn(
         query[0].transpose(0, 1),
-        key[0].transpose(0, 1)[gathered].repeat_interleave(repeats, dim=1),
-        value[0].transpose(0, 1)[gathered].repeat_interleave(repeats, dim=1),
-        torch.tensor(queries, dtype=torch.int32, device=key.device),
-        torch.tensor(keys, dtype=torch.int32, device=key.device),
-        *longest,
+        _repeated(key, query)[0].transpose(0, 1)[segments.seen],
+        _repeated(value, query)[0].transpose(0, 1)[segments.seen],
+        segments.query_ends,
+        segments.key_ends,
+        segments.longest_query,
+        segments.longest_key,
         scale=scale,
-        window_size=(-1, 0),
+        **causal,
     )
     assert isinstance(result, Tensor)  # nothing else was asked for
     return result.transpose(0, 1)[None]

@@ -7,6 +7,8 @@ any number of such groups a row; nothing is padded.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -35,6 +37,20 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Segments:
+    """A row for variable-length attention: a segment for each prefix and each branch, with what its tokens see."""
+
+    query_ends: Tensor
+    """``(segments + 1,)`` int32: where each segment's tokens begin, and where the last one's end."""
+    key_ends: Tensor
+    """``(segments + 1,)`` int32: the same for the keys that each segment sees, its own the last of them."""
+    seen: Tensor
+    """``(keys,)`` int64: places in the row of those keys; a prefix's occur once for itself and once for each branch."""
+    longest_query: int
+    longest_key: int
+
+
+@dataclass(frozen=True)
 class Packed:
     """A row of unique tokens; ``N`` of them, and ``M`` tokens whose log-probabilities are asked for."""
 
@@ -53,6 +69,29 @@ class Packed:
     """``(M,)`` int64: its place in the sequence, at least 1."""
     masks: dict[tuple[int, int], Tensor] = field(default_factory=dict, repr=False)
     """Made when first needed: which prefix and branch keys the tokens of a branch see, by their numbers."""
+
+    @cached_property
+    def segments(self) -> Segments:
+        """The row for variable-length attention; made once, and used by every layer."""
+        device = self.input_ids.device
+        queries, keys, seen = [0], [0], []
+        for group in self.groups:
+            prefix = torch.arange(*group.prefix)
+            for start, end in (group.prefix, *group.branches):
+                if start == end:
+                    continue
+                own = torch.arange(start, end)
+                seen.append(own if (start, end) == group.prefix else torch.cat([prefix, own]))
+                queries.append(queries[-1] + end - start)
+                keys.append(keys[-1] + len(seen[-1]))
+        longest = [max(after - before for before, after in pairwise(ends)) for ends in (queries, keys)]
+        return Segments(
+            query_ends=torch.tensor(queries, dtype=torch.int32, device=device),
+            key_ends=torch.tensor(keys, dtype=torch.int32, device=device),
+            seen=torch.cat(seen).to(device),
+            longest_query=longest[0],
+            longest_key=longest[1],
+        )
 
     def mask(self, prefix: int, branch: int) -> Tensor:
         """``(branch, prefix + branch)`` bool: the whole prefix, and the branch up to the token itself."""

@@ -68,6 +68,7 @@ class _Run:
         encoder = Encoder(tokenizer, condition)
         if self._finished(files, condition):
             return self.output
+        self.state.wait_for_everyone()  # nobody writes before everybody has looked
         if self.state.is_main_process:  # also the mark of a run that has begun
             resolved = json.dumps(self.settings.model_dump(mode="json"), indent=2)
             manifest.write_text(self.output / "settings.json", resolved + "\n")
@@ -270,6 +271,7 @@ class _Run:
             if evaluation is None or settings.eval_data is None
             else [*rows["id"], *evaluation["id"]],
             batch_log=batch_log,
+            shared_prefix=settings.shared_prefix,
         )
         trainer.remove_callback(PrinterCallback)  # MetricsLog prints instead
         return trainer
@@ -322,8 +324,14 @@ class _Run:
             f"{self.state.num_processes} processes × "
             f"{self.accumulation} accumulated) over {len(parts.train)} records; {len(parts.evaluation)} held out, "
             f"{len(parts.left_over)} left over; "
-            f"on {self.state.device}, {self.dtype}"
+            f"on {self.state.device}, {self.dtype}; each prompt is read {self._readings(trainer)}"
         )
+
+    @staticmethod
+    def _readings(trainer: Any) -> str:
+        """How often a prompt is read for a pair, and why twice."""
+        reason = trainer.sharing()["policy"]["reason"]
+        return "once" if reason is None else f"twice: {reason}"
 
     def _commit(self, draft: Manifest, parts: Split, evaluation: Any, trainer: Any) -> None:
         """Plot, digest what was saved, and write the manifest last."""
@@ -343,7 +351,8 @@ class _Run:
         }
         saved = sorted(path for pattern in ("*.safetensors", "*.json", "*.jinja") for path in self.output.glob(pattern))
         files = {path.name: manifest.file_digest(path) for path in saved}
-        manifest.write(self.output, draft.model_copy(update={"counts": counts, "files": files}))
+        update = {"counts": counts, "files": files, "forward": trainer.sharing()}
+        manifest.write(self.output, draft.model_copy(update=update))
         self._say(f"{self.output}: trained; curves in {self.output / 'curves.png'}")
         self._say(f"next: python eval/loss_{self.settings.method}.py --model {self.output} --data … --output …")
 

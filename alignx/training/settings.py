@@ -62,6 +62,9 @@ class TrainSettings(ConditionSettings, SourceSettings):
         "auto", "bfloat16 where a GPU has it (float32 master weights), else float32.", source="paper C.2"
     )
     attention: Attention = setting("auto", "Attention implementation of transformers.")
+    shared_prefix: bool = setting(
+        True, "Read each prompt once for both responses, where the model can; changes speed and memory, not results."
+    )
     gradient_checkpointing: bool = setting(True, "Recompute activations to save memory.", source="paper C.2")
     log_every: int = setting(1, "Steps between lines of metrics.jsonl.", gt=0)
     log_batches: bool = setting(False, "Write which records each process saw at each step to batches-RANK.jsonl.")

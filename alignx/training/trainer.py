@@ -11,12 +11,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import torch
+from accelerate.utils import is_peft_model
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from alignx.errors import TrainingError
+from alignx.models.shared_prefix import Sharing
+from alignx.training.prompt_once import PromptOnce
 from alignx.training.splitting import ROW
 
 REFERENCE_COLUMNS = ("ref_chosen_logps", "ref_rejected_logps")
@@ -38,11 +42,51 @@ class RowCollator:
 class EncodedDPOTrainer(DPOTrainer):
     """TRL's trainer on encoded pairs: the ids reach the model as they were given."""
 
-    def __init__(self, *args: Any, record_ids: Sequence[str], batch_log: Path | None = None, **kwargs: Any) -> None:
-        """As TRL's, with the record id of each row number, and where to log which rows were seen."""
+    def __init__(
+        self,
+        *args: Any,
+        record_ids: Sequence[str],
+        batch_log: Path | None = None,
+        shared_prefix: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        """As TRL's.
+
+        Args:
+            args: TRL's.
+            record_ids: The record id of each row number.
+            batch_log: Where to log which records were seen.
+            shared_prefix: Whether policy and reference read each prompt once for both responses, where they can.
+            kwargs: TRL's.
+        """
         self._record_ids = record_ids
         self._batch_log = batch_log
+        self._shared_prefix = shared_prefix
+        self.prompt_once: dict[str, PromptOnce] = {}
+        """What became of ``policy`` and ``reference``; empty when each prompt is read twice by choice."""
         super().__init__(*args, **kwargs)
+        self._read_prompts_once()
+
+    def _read_prompts_once(self) -> None:
+        """Wrap the models that TRL has given its fused head, if that has not been done."""
+        if not self._shared_prefix or self.prompt_once:
+            return
+        datasets = [self.train_dataset, *([self.eval_dataset] if self.eval_dataset is not None else [])]
+        longest = max(_longest(dataset) for dataset in datasets)
+        dtype = torch.bfloat16 if self.args.bf16 else torch.float16 if self.args.fp16 else torch.float32
+        for name, model in (("policy", self.model), ("reference", self.ref_model)):
+            if model is None:
+                continue
+            inner = self.accelerator.unwrap_model(model)
+            inner = inner.get_base_model() if is_peft_model(inner) else inner
+            precise = inner.dtype if inner.dtype in (torch.bfloat16, torch.float16) else dtype
+            self.prompt_once[name] = PromptOnce(inner, longest=longest, dtype=precise)
+
+    def sharing(self) -> dict[str, Any]:
+        """How policy and reference read prompts, for a manifest."""
+        if not self._shared_prefix:
+            return {"policy": Sharing("it was switched off").as_dict()}
+        return {name: wrapped.sharing.as_dict() for name, wrapped in self.prompt_once.items()}
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         """Encoded already: TRL would tokenise whatever it is given."""
@@ -52,6 +96,7 @@ class EncodedDPOTrainer(DPOTrainer):
         """Reference log-probabilities that came with the data are used as they are."""
         if set(REFERENCE_COLUMNS) <= set(dataset.column_names):
             return dataset
+        self._read_prompts_once()  # TRL comes here from its constructor
         return super()._precompute_ref_logps(dataset, name, batch_size)
 
     def compute_ref_log_probs(self, model: Any, inputs: dict[str, Any]) -> Any:
@@ -95,6 +140,13 @@ class EncodedDPOTrainer(DPOTrainer):
         for name, values in metrics.items():
             if len(values) > before.get(name, 0):
                 values.extend(values[-1:] * (count - 1))
+
+
+def _longest(dataset: Any) -> int:
+    """Tokens of the longest sequence, or a little more: rows that a selection leaves out are counted."""
+    columns = [pc.list_value_length(dataset.data.column(name)) for name in ("prompt_ids", "chosen_ids", "rejected_ids")]
+    prompt, *responses = [pc.max(lengths).as_py() for lengths in columns]
+    return int(prompt + max(responses))
 
 
 class MetricsLog(TrainerCallback):

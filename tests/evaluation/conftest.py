@@ -32,8 +32,8 @@ def scored(tiny_model: Path, data: Path) -> Path:
 
 
 def settings(model: Path, data: Path, output: Path, **others: Any) -> ScoreSettings:
-    """Settings as the tests mostly want them: ICA, one pair at a time."""
-    chosen: dict[str, Any] = {"batch_size": 1, "dtype": "float32", **others}
+    """Settings as the tests mostly want them: ICA, one prompt at a time."""
+    chosen: dict[str, Any] = {"batch_tokens": 1, "dtype": "float32", **others}
     if "like" not in chosen:
         chosen.setdefault("method", "ica")
     return ScoreSettings(model=str(model), data=str(data), output=output, **chosen)
@@ -81,7 +81,7 @@ def evaluation(root: Path, output: Path, *cells: dict[str, Any], **others: Any) 
         "cells": cells or [cell("own")],
         "root": root,
         "output": output,
-        "batch_size": 8,
+        "batch_tokens": 4_000,
         "dtype": "float32",
         **others,
     }

@@ -90,9 +90,7 @@ def train_pba(world: Path, fault: Callable[[list[Row]], None]) -> Path:
 
 def scores(world: Path, model: Path, data: Path, name: str, **condition: Any) -> dict[str, Score]:
     output = model / f"scores-{name}.jsonl"
-    settings = ScoreSettings(
-        model=str(model), data=str(data), output=output, method="pba", history="all", batch_size=32, **condition
-    )
+    settings = ScoreSettings(model=str(model), data=str(data), output=output, method="pba", history="all", **condition)
     return read_scores(score(settings, quiet=True))[0]
 
 

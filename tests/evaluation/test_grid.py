@@ -98,7 +98,7 @@ def test_numbers_are_those_of_scoring_and_comparing_by_hand(
         return kept[files.folder]
 
     for number, row in enumerate(results):
-        shared = {"data": str(little / "world/test.jsonl"), "batch_size": 8, "dtype": "float32"}
+        shared = {"data": str(little / "world/test.jsonl"), "batch_tokens": 4_000, "dtype": "float32"}
         model = little / row["policy"].lower()
         mine = ScoreSettings(
             **shared,
@@ -167,6 +167,15 @@ def test_reference_reads_the_very_same_prompts_as_the_policy(outcomes: list[Outc
     assert len(told) == len(ROWS)  # no two rows are told the same
 
 
+def test_a_model_that_is_kept_for_several_rows_reads_each_prompt_once_in_all_of_them(outcomes: list[Outcome]) -> None:
+    for outcome in outcomes:
+        reference = outcome.file.with_name(outcome.file.name.replace(".jsonl", "-reference.jsonl"))
+        for file in (outcome.file, reference):
+            found = manifest.read(file).forward or {}
+            assert (found["shared_prefix"], found["attention"]) == (True, "alignx_shared_prefix_sdpa_sdpa")
+            assert found["largest_difference"] < 1e-4
+
+
 def test_condition_is_what_the_row_says(outcomes: list[Outcome]) -> None:
     found = {(o.policy.name, o.cell.label): manifest.read(o.file).condition or {} for o in outcomes}
     own = found["One", "own"]
@@ -201,11 +210,11 @@ def test_how_to_compute_reaches_the_policys_and_the_references_scores(
     monkeypatch.setattr(grid, "score", lambda settings, **_: asked.append(settings))
     how = {"taxonomy": tmp_path / "t.csv", "dtype": "bfloat16", "attention": "eager", "trust_remote_code": True}
     with pytest.raises(DataError, match="no such file"):  # the scores, which nobody has written
-        evaluate(evaluation(little, tmp_path / "report", **how, batch_size=3, limit=7))
+        evaluate(evaluation(little, tmp_path / "report", **how, batch_tokens=3, shared_prefix=False, limit=7))
     assert len(asked) == 4
     for each in asked:
         assert {name: getattr(each, name) for name in how} == how
-        assert (each.batch_size, each.limit) == (3, 7)
+        assert (each.batch_tokens, each.shared_prefix, each.limit) == (3, False, 7)
 
 
 def test_reference_is_asked_as_the_policys_checkpoint_was_trained(little: Path, tmp_path: Path) -> None:

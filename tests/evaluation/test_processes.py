@@ -30,8 +30,8 @@ def environment() -> dict[str, str]:
 
 
 def start(command: list[str], model: Path, data: Path, output: Path) -> subprocess.Popen[str]:
-    """Start scoring at a batch of one; the error stream goes to a file beside the output."""
-    flags = ["--model", model, "--data", data, "--output", output, "--batch-size", 1, "--dtype", "float32"]
+    """Start scoring one prompt at a time; the error stream goes to a file beside the output."""
+    flags = ["--model", model, "--data", data, "--output", output, "--batch-tokens", 1, "--dtype", "float32"]
     with output.with_suffix(".stderr").open("w") as stream:
         return subprocess.Popen([*command, *map(str, flags)], stderr=stream, env=environment(), cwd=ROOT, text=True)
 
@@ -75,7 +75,10 @@ def test_two_processes_score_disjoint_shares_and_agree_with_one(
     assert [len(first), len(second)] == [20, 20] == manifest.read(output).counts["shares"]
     assert [line["id"] for line in whole_lines(output)] == [f"r{i}" for i in range(40)]
 
-    found, _ = read_scores(output)
+    found, of = read_scores(output)
+    assert of.forward is not None
+    assert (of.forward["shared_prefix"], of.forward["reason"]) == (True, None)
+    assert 0 <= of.forward["largest_difference"] < 1e-4
     for record_id, one in read_scores(undisturbed)[0].items():
         assert (found[record_id].chosen, found[record_id].rejected) == pytest.approx(
             (one.chosen, one.rejected), abs=1e-4

@@ -2,19 +2,24 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import AutoTokenizer, Gemma2Config, Gemma2ForCausalLM, LlamaForCausalLM
+from transformers import AutoTokenizer, Gemma2Config, Gemma2ForCausalLM, LlamaForCausalLM, LlamaModel
 
 from alignx import cli, manifest
 from alignx.errors import DataError, ModelError, SettingsError
 from alignx.evaluation import scores
 from alignx.evaluation.scores import read_scores, score
 from alignx.evaluation.settings import ScoreSettings
+from alignx.models import prefix_attention
+from alignx.models.candidates import Candidates
+from alignx.models.prefix_packing import Packed
+from alignx.models.scoring import ResponseScorer
 from alignx.models.tiny import TinyModelSettings, make
 from alignx.prompts import Condition
 from tests.evaluation.conftest import settings
@@ -52,7 +57,7 @@ def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_scores_are_those_of_the_prompt_written_out_and_run_one_sequence_at_a_time(
     method: str, preset: str, tiny_model: Path, data: Path, rows: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    found = values(score(settings(tiny_model, data, tmp_path / "s", method=method, preset=preset, batch_size=3)))
+    found = values(score(settings(tiny_model, data, tmp_path / "s", method=method, preset=preset, batch_tokens=3_000)))
     assert list(found) == [row["id"] for row in rows]
     model = LlamaForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
@@ -89,18 +94,69 @@ def test_control_token_text_in_a_post_is_scored_as_text(tiny_model: Path, tmp_pa
     assert other["prompt_tokens"] >= one["prompt_tokens"] + 4  # as a control token it would be one more
 
 
-@pytest.mark.parametrize("batch_size", [2, 50])
-def test_batch_size_changes_no_score(
-    batch_size: int, tiny_model: Path, data: Path, scored: Path, tmp_path: Path
+@pytest.mark.parametrize("shared_prefix", [True, False], ids=["shared", "plain"])
+@pytest.mark.parametrize("batch_tokens", [1, 2_000, 100_000])
+def test_neither_batches_nor_how_prompts_are_read_change_a_score(
+    batch_tokens: int, shared_prefix: bool, tiny_model: Path, data: Path, scored: Path, tmp_path: Path
 ) -> None:
-    assert_same_values(score(settings(tiny_model, data, tmp_path / "s", batch_size=batch_size)), scored)
+    how = {"batch_tokens": batch_tokens, "shared_prefix": shared_prefix}
+    assert_same_values(score(settings(tiny_model, data, tmp_path / "s", **how)), scored)
+
+
+@pytest.mark.parametrize(("shared_prefix", "batches"), [(True, {1: 11, 2_000: 5, 100_000: 1}), (False, {2_000: 10})])
+def test_batches_keep_to_the_budget_and_begin_with_the_longest(
+    shared_prefix: bool,
+    batches: dict[int, int],
+    tiny_model: Path,
+    data: Path,
+    scored: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The longest first, so that running out of memory shows at once."""
+    inner, read = ResponseScorer.score, list[list[Candidates]]()
+
+    def spy(self: ResponseScorer, batch: Sequence[Candidates]) -> Any:
+        read.append(list(batch))
+        return inner(self, batch)
+
+    monkeypatch.setattr(ResponseScorer, "score", spy)
+    counted = {
+        line["id"]: line["prompt_tokens"] + line["chosen_tokens"] + line["rejected_tokens"] for line in lines(scored)
+    }
+    for tokens, count in batches.items():
+        read.clear()
+        how = {"batch_tokens": tokens, "shared_prefix": shared_prefix}
+        score(settings(tiny_model, data, tmp_path / f"{tokens}", **how))
+        order = [counted[one.id] for batch in read for one in batch]
+        assert order == sorted(counted.values(), reverse=True)
+        assert len(read) == count
+        for batch in read:
+            padded = 2 * len(batch) * max(one.longest for one in batch)
+            size = sum(one.tokens for one in batch) if shared_prefix else padded
+            assert len(batch) == 1 or size <= tokens
+
+
+def test_tokens_read_together_by_default_are_those_of_the_device(
+    tiny_model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner, budgets = ResponseScorer.batches, list[int]()
+
+    def spy(self: ResponseScorer, candidates: Sequence[Candidates], tokens: int) -> Any:
+        budgets.append(tokens)
+        return inner(self, candidates, tokens)
+
+    monkeypatch.setattr(ResponseScorer, "batches", spy)
+    score(settings(tiny_model, data, tmp_path / "default", limit=1, batch_tokens=None))
+    score(settings(tiny_model, data, tmp_path / "asked", limit=1, batch_tokens=77))
+    assert budgets == [scores.BATCH_TOKENS["cpu"], 77] == [2_048, 77]
 
 
 def test_order_of_records_changes_no_score_and_is_the_order_of_the_file(
     tiny_model: Path, rows: list[dict[str, Any]], scored: Path, tmp_path: Path
 ) -> None:
     turned = write_jsonl(tmp_path / "turned.jsonl", rows[::-1])
-    found = score(settings(tiny_model, turned, tmp_path / "s", batch_size=4))
+    found = score(settings(tiny_model, turned, tmp_path / "s", batch_tokens=2_500))
     assert [line["id"] for line in lines(found)] == [row["id"] for row in rows[::-1]]
     assert_same_values(found, scored)
 
@@ -121,6 +177,108 @@ def test_manifest_names_data_model_condition_and_file(
     assert not scored.with_name(scored.name + ".partial").exists()
 
 
+# How the model read
+
+
+SHARED = "alignx_shared_prefix_sdpa_sdpa"
+
+
+def forward_of(scored: Path) -> dict[str, Any]:
+    found = manifest.read(scored).forward
+    assert found is not None
+    return found
+
+
+def plant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each response see those before it."""
+    inner = prefix_attention._sdpa
+
+    def faulty(query: Any, key: Any, value: Any, packed: Packed, *others: Any) -> Any:
+        merged = [replace(group, branches=((group.prefix[1], group.branches[-1][1]),)) for group in packed.groups]
+        return inner(query, key, value, replace(packed, groups=tuple(merged)), *others)
+
+    monkeypatch.setattr(prefix_attention, "_sdpa", faulty)
+
+
+def test_manifest_says_that_each_prompt_was_read_once_and_how_near_that_was(scored: Path) -> None:
+    found = forward_of(scored)
+    assert (found["shared_prefix"], found["reason"], found["attention"]) == (True, None, SHARED)
+    assert 0 <= found["mean_difference"] <= found["largest_difference"] < 1e-4
+
+
+def test_manifest_says_that_sharing_was_switched_off(
+    tiny_model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = forward_of(score(settings(tiny_model, data, tmp_path / "s", shared_prefix=False)))
+    assert found == {
+        "shared_prefix": False,
+        "reason": "it was switched off",
+        "attention": "sdpa",
+        "mean_difference": None,
+        "largest_difference": None,
+    }
+    assert "each prompt is read once" not in capsys.readouterr().err  # who asked for it need not be told
+
+
+def test_attention_that_reads_packed_rows_wrongly_is_seen_said_and_not_used(
+    tiny_model: Path, data: Path, scored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch)
+    with pytest.warns(UserWarning, match="each prompt is read once a response: its first batch differed by") as said:
+        found = score(settings(tiny_model, data, tmp_path / "s", batch_tokens=3_000))
+    assert len([each for each in said if "each prompt" in str(each.message)]) == 1
+    assert_same_values(found, scored)
+    forward = forward_of(found)
+    assert forward["shared_prefix"] is False
+    assert forward["reason"].startswith("its first batch differed by ")
+    assert forward["largest_difference"] >= forward["mean_difference"] > 1e-4
+
+
+def test_the_planted_fault_would_change_scores_if_nobody_looked(
+    tiny_model: Path, data: Path, scored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch)
+    monkeypatch.setattr(ResponseScorer, "_check", lambda *_: None)
+    expected = values(scored)
+    found = values(score(settings(tiny_model, data, tmp_path / "s")))
+    assert max(abs(found[name][1] - rejected) for name, (_, rejected) in expected.items()) > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("of_each_process", "expected"),
+    [
+        ([(True, 1e-6), (True, 3e-6)], (True, 3e-6)),
+        ([(True, 3e-6), (False, 2e-3)], (False, 2e-3)),
+        ([(False, None), (True, 3e-6)], (False, None)),
+        ([None, (True, 1e-6)], (True, 1e-6)),  # the first had nothing to score
+        ([(True, None), (True, 0.0)], (True, None)),
+        ([None, None], None),
+    ],
+)
+def test_one_process_that_fell_back_stands_for_all_else_the_largest_difference(
+    of_each_process: list[tuple[bool, float | None] | None], expected: tuple[bool, float | None] | None
+) -> None:
+    forwards = [
+        each and dict(zip(("shared_prefix", "largest_difference"), each, strict=True)) for each in of_each_process
+    ]
+    found = scores._one_for_all(forwards)
+    assert (found and tuple(found.values())) == expected
+
+
+def test_scores_written_before_manifests_said_how_models_read_are_read_and_finished(
+    tiny_model: Path, data: Path, scores_copy: Path
+) -> None:
+    path = manifest.path_of(scores_copy)
+    said = json.loads(path.read_text(encoding="utf-8"))
+    assert said.pop("forward")
+    path.write_text(json.dumps(said), encoding="utf-8")
+    before = path.read_bytes()
+    found, of = read_scores(scores_copy)
+    assert (len(found), of.forward) == (11, None)
+    assert score(settings(tiny_model, data, scores_copy)) == scores_copy
+    assert path.read_bytes() == before
+
+
 # Interruptions
 
 
@@ -130,17 +288,15 @@ class Killed(BaseException):
 
 def interrupt(wanted: ScoreSettings, after: int) -> Path:
     """Start a run that ends without a farewell after ``after`` batches; returns the file of its unfinished scores."""
-    from alignx.models.logps import PairScorer
+    inner, calls = ResponseScorer.score, iter(range(after))
 
-    inner, calls = PairScorer.score, iter(range(after))
-
-    def until_killed(self: PairScorer, pairs: Any) -> Any:
+    def until_killed(self: ResponseScorer, batch: Any) -> Any:
         if next(calls, None) is None:
             raise Killed
-        return inner(self, pairs)
+        return inner(self, batch)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PairScorer, "score", until_killed)
+        patch.setattr(ResponseScorer, "score", until_killed)
         with pytest.raises(Killed):
             score(wanted)
     assert not wanted.output.exists()
@@ -158,6 +314,7 @@ def test_interrupted_run_continues_to_the_same_bytes(
         read_scores(wanted.output)
     assert score(wanted).read_bytes() == scored.read_bytes()
     assert not part.parent.exists()
+    assert forward_of(wanted.output)["shared_prefix"] is True
 
 
 @pytest.mark.parametrize("cut", [1, 2, 40, 10_000])
@@ -238,7 +395,7 @@ def test_finished_run_does_no_work(
     monkeypatch.setattr(scores, "PairEncoder", encode)
     files = (scored, manifest.path_of(scored))
     before = [(path.stat().st_mtime_ns, path.read_bytes()) for path in files]
-    assert score(settings(tiny_model, data, scored, batch_size=9)) == scored
+    assert score(settings(tiny_model, data, scored, batch_tokens=9, shared_prefix=False)) == scored
     assert [(path.stat().st_mtime_ns, path.read_bytes()) for path in files] == before
     assert "complete already, 11 records; nothing to do" in capsys.readouterr().err
 
@@ -412,7 +569,7 @@ def test_model_with_soft_capped_logits_is_scored_with_its_caps_and_a_warning(
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     with pytest.warns(UserWarning, match="Gemma2ForCausalLM does more than a projection"):
-        output = score(settings(folder, data, tmp_path / "s", limit=4, batch_size=2, attention="eager"))
+        output = score(settings(folder, data, tmp_path / "s", limit=4, batch_tokens=4_000, attention="eager"))
     found = values(output)
     for row in rows[:4]:
         prompt, *responses = prompt_and_responses(row, "ica", "paper")
@@ -420,22 +577,25 @@ def test_model_with_soft_capped_logits_is_scored_with_its_caps_and_a_warning(
         assert found[row["id"]] == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.mark.parametrize("shared_prefix", [True, False], ids=["shared", "plain"])
 def test_out_of_memory_halves_the_batch_and_changes_no_score(
-    tiny_model: Path, data: Path, scored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shared_prefix: bool, tiny_model: Path, data: Path, scored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from transformers import LlamaModel
-
-    inner, ran = LlamaModel.forward, []
+    inner, fitted, refused = LlamaModel.forward, [], []
 
     def forward(self: Any, input_ids: Any = None, **others: Any) -> Any:
-        if len(input_ids) > 2:  # more than one pair
+        prompts = len(others["shared_prefix"].groups) if "shared_prefix" in others else len(input_ids) / 2
+        if prompts > 1:
+            refused.append(prompts)
             raise torch.OutOfMemoryError("out of memory (pretended)")
-        ran.append(len(input_ids))
+        fitted.append("shared_prefix" in others)
         return inner(self, input_ids=input_ids, **others)
 
     monkeypatch.setattr(LlamaModel, "forward", forward)
-    found = score(settings(tiny_model, data, tmp_path / "s", batch_size=8))
-    assert ran.count(2) == 11
+    how = {"batch_tokens": 100_000, "shared_prefix": shared_prefix}
+    found = score(settings(tiny_model, data, tmp_path / "s", **how))
+    assert refused[0] == 11  # all were tried together
+    assert fitted.count(True) == (11 if shared_prefix else 0)
     assert_same_values(found, scored)
 
 
@@ -451,7 +611,9 @@ def test_broken_weights_end_the_run_at_a_named_record_and_commit_nothing(
         return model
 
     monkeypatch.setattr(scores, "load_model", load)
-    with pytest.raises(ModelError, match=r"record r\d+: log-probabilities are nan .*the weights may be broken"):
+    with pytest.raises(
+        ModelError, match=r"record r5: the log-probabilities of its responses are nan.*the weights may be broken"
+    ):
         score(settings(tiny_model, data, tmp_path / "s"))
     assert not (tmp_path / "s").exists()
 

@@ -90,16 +90,37 @@ def trainer_on(model: Path, columns: dict[str, list[Any]], output: Path, **other
         model: Folder to load policy and reference from.
         columns: Of the training data.
         output: TRL's ``output_dir``.
-        others: Fields of ``DPOConfig``; ``eval_columns`` are the columns of evaluation data.
+        others: As for :func:`trainer_of`.
+    """
+    from transformers import AutoModelForCausalLM
+
+    policy = AutoModelForCausalLM.from_pretrained(model, dtype="float32")
+    return trainer_of(policy, None, model, columns, output, **others)
+
+
+def trainer_of(
+    policy: Any, reference: Any, tokenizer: Path, columns: dict[str, list[Any]], output: Path, **others: Any
+) -> Any:
+    """The project's trainer on models that are there already.
+
+    Args:
+        policy: The model to train.
+        reference: The model to compare it with; None leaves it to TRL.
+        tokenizer: Folder to load the tokenizer from.
+        columns: Of the training data.
+        output: TRL's ``output_dir``.
+        others: Fields of ``DPOConfig``; ``eval_columns`` are the columns of evaluation data, and ``shared_prefix`` and
+            ``peft_config`` go to the trainer.
     """
     from datasets import Dataset
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
     from trl import DPOConfig
 
     from alignx.training.trainer import EncodedDPOTrainer, RowCollator
 
     evaluation = others.pop("eval_columns", None)
-    tokenizer = AutoTokenizer.from_pretrained(model)
+    own = {name: others.pop(name) for name in ("shared_prefix", "peft_config") if name in others}
+    processing = AutoTokenizer.from_pretrained(tokenizer)
     config: dict[str, Any] = {
         "per_device_train_batch_size": 2,
         "per_device_eval_batch_size": 2,
@@ -114,13 +135,15 @@ def trainer_on(model: Path, columns: dict[str, list[Any]], output: Path, **other
         **others,
     }
     return EncodedDPOTrainer(
-        model=AutoModelForCausalLM.from_pretrained(model, dtype="float32"),
+        model=policy,
+        ref_model=reference,
         args=DPOConfig(output_dir=str(output), **config),
-        data_collator=RowCollator(tokenizer.pad_token_id),
+        data_collator=RowCollator(processing.pad_token_id),
         train_dataset=Dataset.from_dict(columns),
         eval_dataset=Dataset.from_dict(evaluation) if evaluation else None,
-        processing_class=tokenizer,
+        processing_class=processing,
         record_ids=columns["id"],
+        **own,
     )
 
 

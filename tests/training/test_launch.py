@@ -206,3 +206,53 @@ def test_zero_2_on_two_processes_trains_as_one_process_does(
     assert done.returncode == 0, done.stderr
     assert "deepspeed" in manifest.read(output).versions
     assert_equals(alone, output)
+
+
+ACCELERATE = ["accelerate", "launch", "--num_processes", "2", "--num_machines", "1", "--main_process_port", "0"]
+ACCELERATE += ["--mixed_precision", "no", "--dynamo_backend", "no"]
+TWO = {
+    "ddp": ["torchrun", "--standalone", "--nproc_per_node", "2"],
+    "zero-2": [*ACCELERATE, "--use_deepspeed", "--zero_stage", "2"],
+    "zero-3": [*ACCELERATE, "--use_deepspeed", "--zero_stage", "3"],
+}
+"""Launchers of two processes."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", TWO)
+def test_two_processes_read_prompts_once_and_get_the_losses_of_reading_them_twice(
+    tiny_model: Path, data: Path, tmp_path: Path, launcher: str
+) -> None:
+    """35 seconds each, and 90 more where DeepSpeed has not yet compiled its shared-memory operation."""
+    if launcher != "ddp":
+        pytest.importorskip("deepspeed")
+        if shutil.which("c++") is None:
+            pytest.skip("DeepSpeed compiles an operation for CPU processes, which needs a C++ compiler")
+    found = {}
+    for reading in ("--shared-prefix", "--no-shared-prefix"):
+        output = tmp_path / reading.strip("-")
+        flags = [reading, "--gradient-checkpointing", "--epochs", "2"]
+        command = [flag for flag in training(tiny_model, data, output) if flag != "--no-gradient-checkpointing"]
+        done = launch([*TWO[launcher], *command, *flags], tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "Invalidate trace cache" not in done.stderr + done.stdout
+        assert ("stage3_gather_16bit_weights" in done.stderr) == (launcher == "zero-3"), (
+            "the weights were not in shares"
+        )
+        said = manifest.read(output)
+        assert said.counts["world_size"] == 2
+        assert said.settings["gradient_checkpointing"] is True
+        read_once = [how["shared_prefix"] for how in said.forward.values()]
+        assert read_once == ([True, True] if reading == "--shared-prefix" else [False])
+        found[reading] = output
+    once, twice = found.values()
+    assert len(losses(twice)) == 4
+    assert losses(once) == pytest.approx(losses(twice), abs=1e-4)
+    assert losses(twice)[-1] != pytest.approx(losses(twice)[0], abs=1e-2)
+    for rank in (0, 1):
+        assert batches(once, rank) == batches(twice, rank)
+    first, second = (steps(once, rank) for rank in (0, 1))
+    assert len(first) == len(second) == 4
+    for step, seen in first.items():
+        assert len(seen) == len(second[step]) == 2
+        assert seen.isdisjoint(second[step])

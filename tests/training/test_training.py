@@ -131,7 +131,8 @@ def test_planted_ids_reach_policy_and_reference_exactly_as_given(
         return forward(self, *args, **kwargs)
 
     monkeypatch.setattr(LlamaModel, "forward", watched)
-    train(settings(tiny_model, prepared, tmp_path / "out"))
+    # Whole rows are seen where each prompt is read twice; test_prompt_once.py says that once gives the same.
+    train(settings(tiny_model, prepared, tmp_path / "out", shared_prefix=False))
     wanted = sorted(
         (prompt + chosen, prompt + rejected)
         for prompt, chosen, rejected in zip(
