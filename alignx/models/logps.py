@@ -7,8 +7,8 @@ from torch import Tensor
 
 from alignx.errors import ModelError
 
-_TILE_ELEMENTS = {"cpu": 1 << 22, "cuda": 1 << 26}
-"""Logits held at once: a tile of positions times the vocabulary. A CPU gains nothing from more than these 16 MB."""
+_TILE_ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 26}
+"""Logits held at once: a tile of positions times the vocabulary. A CPU gains nothing from more than these 4 MB."""
 
 
 class BatchError(ModelError, ValueError):

@@ -71,25 +71,26 @@ def _sdpa(query: Tensor, key: Tensor, value: Tensor, packed: Packed, scale: floa
     pieces = []
     for group in packed.groups:
         start, end = group.prefix
-        prefix_key, prefix_value = key[:, :, start:end], value[:, :, start:end]
-        if end > start:
+        # The first branch stands right behind the prefix: the two are one causal sequence.
+        _, together = group.branches[0] if group.branches else group.prefix
+        if together > start:
             pieces.append(
                 scaled_dot_product_attention(
-                    query[:, :, start:end],
-                    prefix_key,
-                    prefix_value,
+                    query[:, :, start:together],
+                    key[:, :, start:together],
+                    value[:, :, start:together],
                     dropout_p=dropout,
                     is_causal=True,
                     scale=scale,
                     enable_gqa=grouped,
                 )
             )
-        for first, last in group.branches:
+        for first, last in group.branches[1:]:
             pieces.append(
                 scaled_dot_product_attention(
                     query[:, :, first:last],
-                    torch.cat([prefix_key, key[:, :, first:last]], dim=2),
-                    torch.cat([prefix_value, value[:, :, first:last]], dim=2),
+                    torch.cat([key[:, :, start:end], key[:, :, first:last]], dim=2),
+                    torch.cat([value[:, :, start:end], value[:, :, first:last]], dim=2),
                     attn_mask=packed.mask(end - start, last - first),
                     dropout_p=dropout,
                     scale=scale,

@@ -1,5 +1,7 @@
 """Scoring responses with a causal language model: each prompt once, no padding, the head on response tokens only."""
 
+import functools
+import types
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,6 +16,10 @@ from alignx.models.logps import BatchError, response_logps, sum_by_row, token_lo
 from alignx.models.prefix_attention import Form
 from alignx.models.prefix_packing import Asked, pack
 from alignx.models.shared_prefix import SharedPrefix, Sharing, obstacle, plain_attention
+
+_SLICE = {"cpu": 256, "cuda": 4_096}
+"""Tokens that pass a feed-forward layer together. Its inner states are several times as wide as the row itself and
+would be most of the memory; on a CPU a slice also stays in its cache."""
 
 
 class ResponseScorer:
@@ -58,6 +64,8 @@ class ResponseScorer:
         if shared_prefix and not self.plain_head:
             self._warn()
         self._shared = SharedPrefix(model, form) if self.sharing.on else None
+        if self._shared is not None:  # hence a plain decoder
+            _feed_forward_in_slices(self._backbone, _SLICE.get(self._model.device.type, 4_096))
         self.sharing.attention = self._shared.name if self._shared else plain_attention(model)
 
     def _obstacle(self, longest: int | None) -> str | None:
@@ -189,3 +197,22 @@ def _asked(one: Candidates) -> list[Asked]:
     prompt = np.asarray(one.prompt_ids, dtype=np.int64)
     sequences = [np.concatenate([prompt, np.asarray(response, dtype=np.int64)]) for response in one.responses]
     return [Asked(tokens, np.arange(len(tokens)) >= len(prompt)) for tokens in sequences]
+
+
+def _feed_forward_in_slices(backbone: Any, tokens: int) -> None:
+    """Let the feed-forward layers read so many tokens at a time, in place, while no gradients are asked for."""
+    for layer in backbone.layers:
+        module = getattr(layer, "mlp", None)
+        if module is None or getattr(module, "_alignx_slices", False):
+            continue
+        plain = module.forward
+        unbound = getattr(plain, "__func__", None)  # a copy of the model must run with its own weights
+
+        @functools.wraps(plain)
+        def forward(self: Any, states: Tensor, unbound: Any = unbound, plain: Any = plain) -> Any:
+            whole = functools.partial(unbound, self) if unbound else plain
+            slices = states.split(states.shape[1] if torch.is_grad_enabled() else tokens, dim=1)
+            return torch.cat([whole(part) for part in slices], dim=1) if len(slices) > 1 else whole(slices[0])
+
+        module.forward = types.MethodType(forward, module)
+        module._alignx_slices = True

@@ -18,7 +18,7 @@ from torch import Tensor
 from alignx.models.prefix_attention import Form, register
 from alignx.models.prefix_packing import Packed
 
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.05, torch.float16: 0.01}
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.04, torch.float16: 0.01}
 """Mean absolute difference from the plain forward, in nats a token, up to which it is rounding, by dtype computed in.
 
 In bfloat16 the plain forward differs from itself by 0.01 to 0.02 when the batch is another."""

@@ -545,3 +545,26 @@ def test_a_model_that_several_scorers_have_had_goes_on_working() -> None:
         assert_close(ResponseScorer(model, pad_id=0, shared_prefix=False).score(PAIRS), expected)
         assert shared.sharing.on
     assert by_definition(model, PAIRS) == expected  # to the last bit: its plain forward is untouched
+
+
+# The feed-forward layers in slices
+
+
+def test_feed_forward_layers_read_slices_when_scoring_and_whole_rows_with_gradients(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, candidates = model_of("llama"), some((50, 7, 9), (20, 5, 5))
+    expected = ResponseScorer(copy.deepcopy(model), 0, shared_prefix=False).score(candidates)
+    monkeypatch.setitem(scoring._SLICE, "cpu", 16)
+    scorer = ResponseScorer(model, 0)
+    read: list[int] = []
+    model.model.layers[0].mlp.gate_proj.register_forward_hook(lambda _, given, __: read.append(given[0].shape[1]))
+    found = scorer.score(candidates[:1])
+    assert read[:4] == [16, 16, 16, 16]  # 50 of the prompt, 6 and 8 of the responses
+    assert np.allclose(found, expected[:1], atol=1e-4)
+    read.clear()
+    model(input_ids=torch.arange(40)[None])
+    assert read == [40]
+    read.clear()
+    assert np.allclose(ResponseScorer(model, 0).score(candidates), expected, atol=1e-4)  # prepared once only
+    assert max(read) == 16
