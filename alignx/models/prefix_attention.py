@@ -4,8 +4,10 @@ This is exactly what each sequence would see alone; no mask over the whole row i
 model's attention function and leaves calls without a packed row to the one that was there.
 """
 
+import functools
 import inspect
 import sys
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
@@ -52,7 +54,7 @@ def register(plain: str, form: Form) -> str:
 
 
 def _sdpa(query: Tensor, key: Tensor, value: Tensor, packed: Packed, scale: float | None, dropout: float) -> Tensor:
-    """By torch's scaled-dot-product attention, a call a prefix and a call a branch.
+    """By torch's scaled-dot-product attention, a call a prefix with its first branch and a call for each other branch.
 
     Args:
         query: ``(1, heads, N, width)``.
@@ -68,36 +70,30 @@ def _sdpa(query: Tensor, key: Tensor, value: Tensor, packed: Packed, scale: floa
     grouped = query.device.type == "cpu"  # elsewhere no fast kernel takes both a mask and fewer key heads
     if not grouped:
         key, value = _repeated(key, query), _repeated(value, query)
+    # Cut once, so that the gradients of all parts are put together once: a slice would make a whole row of its own.
+    sizes = [end - start for start, end in _stretches(packed)]
+    queries, keys, values = (iter(states.split(sizes, dim=2)) for states in (query, key, value))
+    attend = functools.partial(scaled_dot_product_attention, dropout_p=dropout, scale=scale, enable_gqa=grouped)
     pieces = []
     for group in packed.groups:
-        start, end = group.prefix
-        # The first branch stands right behind the prefix: the two are one causal sequence.
-        _, together = group.branches[0] if group.branches else group.prefix
-        if together > start:
-            pieces.append(
-                scaled_dot_product_attention(
-                    query[:, :, start:together],
-                    key[:, :, start:together],
-                    value[:, :, start:together],
-                    dropout_p=dropout,
-                    is_causal=True,
-                    scale=scale,
-                    enable_gqa=grouped,
-                )
-            )
-        for first, last in group.branches[1:]:
-            pieces.append(
-                scaled_dot_product_attention(
-                    query[:, :, first:last],
-                    torch.cat([key[:, :, start:end], key[:, :, first:last]], dim=2),
-                    torch.cat([value[:, :, start:end], value[:, :, first:last]], dim=2),
-                    attn_mask=packed.mask(end - start, last - first),
-                    dropout_p=dropout,
-                    scale=scale,
-                    enable_gqa=grouped,
-                )
-            )
-    return torch.cat(pieces, dim=2)
+        prefix = group.prefix[1] - group.prefix[0]
+        first_key, first_value = next(keys), next(values)
+        pieces.append(attend(next(queries), first_key, first_value, is_causal=True))
+        for start, end in group.branches[1:]:
+            seen_key = torch.cat([first_key[:, :, :prefix], next(keys)], dim=2)
+            seen_value = torch.cat([first_value[:, :, :prefix], next(values)], dim=2)
+            pieces.append(attend(next(queries), seen_key, seen_value, attn_mask=packed.mask(prefix, end - start)))
+    return torch.cat([piece.transpose(1, 2) for piece in pieces], dim=1).transpose(1, 2)
+
+
+def _stretches(packed: Packed) -> Iterator[tuple[int, int]]:
+    """Parts of the row that are attended to in one call each: a prefix with its first branch, every other branch.
+
+    The first branch stands right behind its prefix, so that the two are one causal sequence.
+    """
+    for group in packed.groups:
+        yield group.prefix[0], group.branches[0][1] if group.branches else group.prefix[1]
+        yield from group.branches[1:]
 
 
 def _repeated(heads: Tensor, query: Tensor) -> Tensor:
