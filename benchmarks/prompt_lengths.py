@@ -23,7 +23,8 @@ from side_by_side import Workload
 
 from alignx.pages.figures import Band, bands
 
-MEASURES = {"training": training.measure, "scoring": scoring.measure}
+MEASURES = {"scoring": scoring.measure, "training": training.measure}
+"""In this order: memory that a process has used for training slows its scoring down, of the packed rows most."""
 PEERS = {
     "head": "stock TRL, head on responses",
     "stock": "stock TRL",

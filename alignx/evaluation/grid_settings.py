@@ -99,7 +99,7 @@ class EvaluateSettings(Settings):
     seed: int = setting(42, "Of whose persona 'other' is, and of sampled history.")
     beta: float = setting(0.1, "Strength of the pull in DPO.", gt=0, source="paper C.2")
     batch_tokens: int | None = setting(
-        None, "Tokens read together; changes speed, not results. By default 1,024 on a CPU, 16,384 elsewhere.", gt=0
+        None, "Tokens read together; changes speed, not results. By default 2,048 on a CPU, 16,384 elsewhere.", gt=0
     )
     shared_prefix: bool = setting(True, "Read each prompt once for both responses, where a model can.")
     dtype: DType = setting("auto", "auto is bfloat16 on a GPU that has it, else float32.")

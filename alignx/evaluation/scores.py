@@ -21,7 +21,7 @@ from alignx.prompts.pairs import describe_counts, read_all
 from alignx.records import Records
 
 Loader = Callable[[ModelFiles, str, Attention, bool], Any]
-BATCH_TOKENS = {"cpu": 1_024, "cuda": 16_384}
+BATCH_TOKENS = {"cpu": 2_048, "cuda": 16_384}
 """Tokens read together unless said otherwise, by device: more gain a CPU nothing and cost memory."""
 IDENTITY = (
     "kind",

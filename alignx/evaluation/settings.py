@@ -20,7 +20,7 @@ class ScoreSettings(ConditionSettings, SourceSettings):
         None, "Scores whose whole condition to copy, so that this model reads the same prompts."
     )
     batch_tokens: int | None = setting(
-        None, "Tokens read together; changes speed, not results. By default 1,024 on a CPU, 16,384 elsewhere.", gt=0
+        None, "Tokens read together; changes speed, not results. By default 2,048 on a CPU, 16,384 elsewhere.", gt=0
     )
     shared_prefix: bool = setting(
         True, "Read each prompt once for both responses, where the model can; changes speed and memory, not results."

@@ -149,7 +149,7 @@ def test_tokens_read_together_by_default_are_those_of_the_device(
     monkeypatch.setattr(ResponseScorer, "batches", spy)
     score(settings(tiny_model, data, tmp_path / "default", limit=1, batch_tokens=None))
     score(settings(tiny_model, data, tmp_path / "asked", limit=1, batch_tokens=77))
-    assert budgets == [scores.BATCH_TOKENS["cpu"], 77] == [1_024, 77]
+    assert budgets == [scores.BATCH_TOKENS["cpu"], 77] == [2_048, 77]
 
 
 def test_order_of_records_changes_no_score_and_is_the_order_of_the_file(
