@@ -4,6 +4,7 @@ import importlib
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,11 +63,26 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         "alignx.models.tiny:TinyModelSettings",
         "alignx.models.tiny:make",
     ),
+    ("plan",): Command(
+        "say what a training run needs, and whether it fits",
+        "alignx.training.plan_settings:PlanSettings",
+        "alignx.training.planning:plan",
+    ),
     ("train",): Command(
         "train ICA or PBA by DPO (scripts/train_*.sh launch it)",
         "alignx.training.settings:TrainSettings",
         "alignx.training.run:train",
-        "run the same command again to train from the start (the records stay encoded)",
+        "run the same command again to go on from the newest checkpoint",
+    ),
+    ("merge",): Command(
+        "merge an adapter into its base",
+        "alignx.models.merging:MergeSettings",
+        "alignx.models.merging:merge",
+    ),
+    ("publish",): Command(
+        "write a finished run's model card; publish it where asked",
+        "alignx.training.publish_settings:PublishSettings",
+        "alignx.training.publishing:publish",
     ),
     ("score",): Command(
         "log-probabilities of both responses (eval/loss_*.py)",
@@ -177,7 +193,10 @@ def _refuse_contradiction(settings: Any, fixed: dict[str, Any]) -> None:
 
 
 def _quiet_libraries() -> None:
-    """Keep libraries from telling a user of a CPU what they already know."""
+    """Keep libraries from telling a user of a CPU what they already know; warnings are one line, of one process."""
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    if os.environ.get("RANK", "0") != "0":
+        warnings.filterwarnings("ignore", module="alignx")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     if sys.platform == "linux" and not any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd")):
@@ -222,6 +241,6 @@ def _help(group: str = "") -> str:
             "--output out/base.jsonl",
             "  python eval/acc.py --policy out/ica.jsonl --reference out/base.jsonl",
             "",
-            "exit codes: 0 ok, 2 settings, 3 data, 4 model, 6 partial, 130 interrupted",
+            "exit codes: 0 ok, 2 settings, 3 data, 4 model, 6 partial, 85 preempted, 130 interrupted",
         ]
     return "\n".join(lines)

@@ -14,6 +14,7 @@ class ExitCode(IntEnum):
     DATA = 3
     MODEL = 4
     PARTIAL = 6
+    PREEMPTED = 85
     INTERRUPTED = 130
 
 
@@ -45,3 +46,15 @@ class TrainingError(AlignXError, RuntimeError):
     """Training cannot go on: a loss or gradient that is not a number, or a batch that cannot be formed."""
 
     exit_code = ExitCode.MODEL
+
+
+class PreemptedError(AlignXError, RuntimeError):
+    """The run was asked to stop, kept what it had done, and should be started again with the same command."""
+
+    exit_code = ExitCode.PREEMPTED
+
+
+class CheckpointError(AlignXError, OSError):
+    """A checkpoint cannot be written; what was saved before is intact."""
+
+    exit_code = ExitCode.PARTIAL

@@ -20,7 +20,9 @@ from alignx.errors import DataError
 FORMAT: Final = "alignx-manifest/1"
 FOLDER_MANIFEST = "manifest.json"
 
-Kind = Literal["world", "prepared", "checkpoint", "scores", "accuracy", "tiny-model", "data-report", "report"]
+Kind = Literal[
+    "world", "prepared", "checkpoint", "scores", "accuracy", "tiny-model", "data-report", "report", "training-state"
+]
 
 
 def digest(*parts: object) -> str:
@@ -111,6 +113,8 @@ class Manifest(BaseModel):
     """How models read: whether each prompt once, by which attention, how far from the plain forward."""
     files: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of each file of the output, by name."""
+    sizes: dict[str, int] = Field(default_factory=dict)
+    """Bytes of each file, where a cut one should be found without reading them all."""
 
     def differences(self, other: "Manifest", fields: Iterable[str]) -> list[str]:
         """Each named field, ``data.digest`` style, on which two manifests differ, with both values."""

@@ -2,8 +2,9 @@
 
     python benchmarks/attention_forms.py --size 1m --prompt 1500 --response 100
 
-``sdpa`` calls scaled-dot-product attention once a prompt and once a response, ``varlen`` torch's variable-length
-attention once for all. That one knows no float32, so both are held in bfloat16 against the plain forward in float32,
+``sdpa`` calls scaled-dot-product attention once a prompt with its first response and once each other response,
+``varlen`` torch's variable-length attention once for all. That one knows no float32, so both are held in bfloat16
+against the plain forward in float32,
 beside the plain forward in bfloat16: an exact form is no further from it than rounding alone is. Prints per-token
 log-probabilities' and gradients' differences and the milliseconds of a forward and of a forward and backward, for each.
 Leaves with 1 if a form does not agree; without a GPU it says so and leaves with 0. It has not been run on one.

@@ -37,8 +37,7 @@ import side_by_side
 import torch
 from side_by_side import Pair, Workload
 
-from alignx.evaluation.scores import BATCH_TOKENS
-from alignx.models.candidates import Candidates
+from alignx.models.candidates import BATCH_TOKENS, Candidates
 from alignx.models.scoring import ResponseScorer
 from alignx.models.tiny import Size
 

@@ -122,18 +122,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of weights and arithmetic")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--attention-form", choices=["sdpa", "varlen"], default="sdpa", help="varlen needs CUDA")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--rounds", type=int, default=5, help="timed rounds; 0 for none")
+    parser.add_argument("--threads", type=_at_least(1), default=torch.get_num_threads(), help="by default one a core")
+    parser.add_argument("--rounds", type=_at_least(0), default=5, help="timed rounds, 0 for none; by default 5")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
 
 
 def add_workload_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the benchmarks that run one workload."""
-    parser.add_argument("--workload", default="ica", help="a file, or the name of one in benchmarks/workloads")
-    parser.add_argument("--pairs", type=int, help="a round, instead of the workload's")
+    names = ", ".join(sorted(path.stem for path in WORKLOADS.glob("*.yaml")))
+    parser.add_argument("--workload", default="ica", help=f"a .yaml file, or one of {names}; by default ica")
+    parser.add_argument("--pairs", type=_at_least(1), help="a round, instead of the workload's")
     parser.add_argument("--memory", action="store_true", help="also the peak memory of each side")
     parser.add_argument("--peak-tflops", type=float, help="of the device: also print the share of it that was used")
     parser.add_argument("--only", help=argparse.SUPPRESS)  # the peak memory of this side, printed as JSON
+
+
+def _at_least(low: int) -> Callable[[str], int]:
+    """A reader of whole numbers."""
+
+    def read(text: str) -> int:
+        if not text.isdigit() or int(text) < low:
+            raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number from {low} on")
+        return int(text)
+
+    return read
+
+
+def refuse_impossible(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Leave with a line that says what to do, before anything is made."""
+    if options.device.startswith("cuda") and not torch.cuda.is_available():
+        parser.error(f"--device {options.device}: there is no such device here")
+    if options.attention_form == "varlen" and not options.device.startswith("cuda"):
+        parser.error("--attention-form varlen needs --device cuda")
+    path = Path(options.workload) if options.workload.endswith(".yaml") else WORKLOADS / f"{options.workload}.yaml"
+    if not path.is_file():
+        parser.error(f"--workload {options.workload}: no such workload; see --help for their names")
 
 
 @dataclass(frozen=True)
@@ -162,6 +185,7 @@ class Benchmark:
         add_workload_arguments(parser)
         self.add_arguments(parser)
         options = parser.parse_args(given)
+        refuse_impossible(parser, options)
         torch.set_num_threads(options.threads)
         workload = workload_of(options)
         if options.only:
@@ -181,7 +205,7 @@ class Benchmark:
 def workload_of(options: argparse.Namespace) -> Workload:
     """The workload that the options ask for."""
     found = read_workload(options.workload)
-    return replace(found, pairs=options.pairs) if options.pairs else found
+    return replace(found, pairs=options.pairs) if options.pairs is not None else found
 
 
 def shape_of(options: argparse.Namespace, workload: Workload) -> Size:

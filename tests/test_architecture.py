@@ -43,6 +43,8 @@ IMPORTED_LATE = {
     "alignx.models.pretraining",
     "alignx.models.scoring",
     "alignx.models.shared_prefix",
+    "alignx.training.footprint",
+    "alignx.training.preemption",
     "alignx.training.prompt_once",
     "alignx.training.trainer",
 }

@@ -85,6 +85,7 @@ WORDS = {
     ExitCode.DATA: "data",
     ExitCode.MODEL: "model",
     ExitCode.PARTIAL: "partial",
+    ExitCode.PREEMPTED: "preempted",
     ExitCode.INTERRUPTED: "interrupted",
 }
 

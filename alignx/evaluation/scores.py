@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,14 @@ from alignx import manifest
 from alignx.errors import DataError, SettingsError
 from alignx.evaluation.settings import ScoreSettings
 from alignx.manifest import Manifest, ModelIdentity
-from alignx.models.candidates import Candidates
+from alignx.models.candidates import BATCH_TOKENS, Candidates
 from alignx.models.loading import Attention, ModelFiles, choose_dtype, find_model, has_accelerator, load_model
+from alignx.models.score_cache import ScoreCache, Scores, default_folder, pair_key
 from alignx.prompts import Condition, EncodedPair, Encoder, PairEncoder, choose_condition, load_tokenizer
 from alignx.prompts.pairs import describe_counts, read_all
 from alignx.records import Records
 
 Loader = Callable[[ModelFiles, str, Attention, bool], Any]
-BATCH_TOKENS = {"cpu": 2_048, "cuda": 16_384}
-"""Tokens read together unless said otherwise, by device: more gain a CPU nothing and cost memory."""
 IDENTITY = (
     "kind",
     "data.digest",
@@ -94,7 +94,7 @@ class _Run:
 
         settings = self.settings
         self.output.parent.mkdir(parents=True, exist_ok=True)
-        files = find_model(settings.model, settings.revision)
+        files = find_model(settings.model, settings.revision, settings.base)
         condition = self._condition(files)
         records = settings.records()
         identity = files.identity(choose_dtype(settings.dtype))
@@ -110,12 +110,16 @@ class _Run:
         todo = sorted((pair for pair in pairs if pair.id not in done), key=lambda pair: -_candidates(pair).tokens)
         self.state.wait_for_everyone()  # nobody writes before everybody has read what is done
         share = todo[self.state.process_index :: self.state.num_processes]
-        if todo:
-            self._forward = self._score(share, files, tokenizer)
+        remembered = self._score(share, files, tokenizer, identity) if todo else 0
         self.state.wait_for_everyone()
-        shares, forwards = gather_object([len(share)]), gather_object([self._forward])
+        shares = gather_object([len(share)])
+        known = sum(gather_object([remembered]))
+        if known:
+            self._say(f"{known} of {len(todo)} log-probabilities were remembered, not computed again")
         if self.state.is_main_process:
-            update = {"counts": {**draft.counts, "shares": shares}, "forward": _one_for_all(forwards)}
+            counts = {**draft.counts, "shares": shares, "remembered": known}
+            forwards = [json.loads(path.read_text()) for path in sorted(self.drafts.glob("forward-*.json"))]
+            update = {"counts": counts, "forward": _one_for_all(forwards)}
             self._commit(pairs, draft.model_copy(update=update))
         self.state.wait_for_everyone()
         return self.output
@@ -224,10 +228,49 @@ class _Run:
                         "records again"
                     ) from error
 
-    def _score(self, share: Sequence[EncodedPair], files: ModelFiles, tokenizer: Any) -> dict[str, Any]:
-        """Score this process's share; returns how the model read."""
+    def _score(self, share: Sequence[EncodedPair], files: ModelFiles, tokenizer: Any, identity: ModelIdentity) -> int:
+        """Score this process's share; returns how many of its pairs were remembered."""
         from tqdm import tqdm
 
+        cache = self._cache(identity)
+        keys = {pair.id: pair_key(pair.prompt_ids, pair.chosen_ids, pair.rejected_ids) for pair in share}
+        known = cache.read(keys.values()) if cache is not None else {}
+        new = [pair for pair in share if keys[pair.id] not in known]
+        name = (
+            f"part-{self.state.process_index}-{len(list(self.drafts.glob(f'part-{self.state.process_index}-*')))}.jsonl"
+        )
+        silent = self._quiet or not self.state.is_main_process
+        bar = tqdm(total=len(share), desc="scoring", unit=" pairs", disable=True if silent else None)
+        with bar, (self.drafts / name).open("w", encoding="utf-8") as stream:
+            for pair in share:
+                if keys[pair.id] in known:
+                    stream.write(_line(pair, *known[keys[pair.id]]) + "\n")
+            bar.update(len(share) - len(new))
+            if new:
+                with cache.writing() if cache is not None else nullcontext() as remember:
+                    for pair, scores in self._scored(new, files, tokenizer):
+                        stream.write(_line(pair, *scores) + "\n")
+                        stream.flush()
+                        if remember is not None:
+                            remember.add(keys[pair.id], scores)
+                        bar.update()
+        return len(share) - len(new)
+
+    def _cache(self, identity: ModelIdentity) -> ScoreCache | None:
+        """Where log-probabilities are remembered: of models that are nobody's policy, such as a reference.
+
+        Who says how to compute wants it computed.
+        """
+        settings = self.settings
+        by_default = settings.attention == "auto" and settings.shared_prefix and settings.batch_tokens is None
+        if identity.trained_from is not None or not by_default:
+            return None
+        return ScoreCache(settings.reference_cache or default_folder(), identity)
+
+    def _scored(
+        self, pairs: Sequence[EncodedPair], files: ModelFiles, tokenizer: Any
+    ) -> Iterator[tuple[EncodedPair, Scores]]:
+        """Each pair with the log-probabilities of both responses."""
         from alignx.models.scoring import ResponseScorer
 
         settings = self.settings
@@ -238,22 +281,18 @@ class _Run:
             pad,
             self.state.device,
             shared_prefix=settings.shared_prefix,
-            longest=max((pair.length for pair in share), default=0),
+            longest=max(pair.length for pair in pairs),
         )
         tokens = settings.batch_tokens or BATCH_TOKENS.get(self.state.device.type, 16_384)
-        name = (
-            f"part-{self.state.process_index}-{len(list(self.drafts.glob(f'part-{self.state.process_index}-*')))}.jsonl"
-        )
-        silent = self._quiet or not self.state.is_main_process
-        bar = tqdm(total=len(share), desc="scoring", unit=" pairs", disable=True if silent else None)
-        with bar, (self.drafts / name).open("w", encoding="utf-8") as stream:
-            rest = iter(share)
-            for batch in scorer.batches([_candidates(pair) for pair in share], tokens):
-                for pair, (chosen, rejected) in zip(islice(rest, len(batch)), scorer.score(batch), strict=True):
-                    stream.write(_line(pair, chosen, rejected) + "\n")
-                stream.flush()
-                bar.update(len(batch))
-        return scorer.sharing.as_dict()
+        rest = iter(pairs)
+        for batch in scorer.batches([_candidates(pair) for pair in pairs], tokens):
+            both: Sequence[Any] = scorer.score(batch)
+            if self._forward is None:  # what the first batch showed holds for all, and stays if this run is cut off
+                self._forward = scorer.sharing.as_dict()
+                number = len(list(self.drafts.glob("forward-*")))
+                text = json.dumps(self._forward)
+                manifest.write_text(self.drafts / f"forward-{self.state.process_index}-{number}.json", text)
+            yield from zip(islice(rest, len(batch)), both, strict=True)
 
     def _commit(self, pairs: Sequence[EncodedPair], draft: Manifest) -> None:
         """Write the scores in the order of the records, then the manifest."""
@@ -277,7 +316,7 @@ def _candidates(pair: EncodedPair) -> Candidates:
 
 
 def _one_for_all(forwards: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
-    """How all processes read: one that fell back stands for all, else the one with the largest difference."""
+    """How all processes and starts read: one that did not share stands for all, else the largest difference."""
     said = [one for one in forwards if one is not None]
     return max(said, key=lambda one: (not one["shared_prefix"], one["largest_difference"] or 0.0), default=None)
 

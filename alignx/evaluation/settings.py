@@ -14,8 +14,15 @@ class ScoreSettings(ConditionSettings, SourceSettings):
     launch the processes share the records.
     """
 
-    model: str = required("Model folder or hub id.")
+    model: str = required("Model or adapter folder, or hub id.")
+    base: str | None = setting(None, "Base of an adapter, if it is not where the adapter says.")
     output: Path = required("JSON Lines file to write.")
+    reference_cache: Path | None = setting(
+        None,
+        "Folder where log-probabilities of models that are no checkpoint of ours are remembered; training looks there "
+        "for its reference. By default $ALIGNX_CACHE, else alignx in the user's cache folder. Nothing is remembered "
+        "where --attention, --batch-tokens or --no-shared-prefix are given.",
+    )
     like: Path | None = setting(
         None, "Scores whose whole condition to copy, so that this model reads the same prompts."
     )

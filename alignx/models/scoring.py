@@ -152,15 +152,16 @@ class ResponseScorer:
         return token_logps(states, packed.targets, self._head, self._head.weight.shape[0]), packed.rows
 
     def _check(self, batch: Sequence[Candidates], per_token: Tensor) -> None:
-        """Read each response of the batch alone with its prompt, unpadded, and compare."""
+        """Let the model read each response of the batch alone with its prompt, by its own head, and compare."""
         alone = []
         for one in batch:
-            start = len(one.prompt_ids)
             for response in one.responses:
                 ids = torch.tensor([[*one.prompt_ids, *response]], device=self._model.device)
-                states = self._backbone(input_ids=ids, use_cache=False).last_hidden_state[0, start - 1 : -1]
-                alone.append(token_logps(states, ids[0, start:], self._head, self._head.weight.shape[0]))
+                logits = self._model(input_ids=ids, use_cache=False, logits_to_keep=len(response) + 1).logits[0]
+                alone.append(token_logps(logits[-len(response) - 1 : -1], ids[0, -len(response) :]))
         self.sharing.compare(per_token, torch.cat(alone), self._model.dtype)
+        # The head apart from the model may be what differs.
+        self.plain_head = self.plain_head or not self.sharing.on
 
     def _padded(self, batch: Sequence[Candidates]) -> Tensor:
         rows = [(one.prompt_ids, response) for one in batch for response in one.responses]
@@ -186,6 +187,9 @@ class ResponseScorer:
     def _head_stands_alone(self) -> bool:
         """Whether projecting the backbone's states gives the model's own logits (no soft-capping, no scaling)."""
         if self._head is None or self._backbone is self._model:
+            return False
+        config = self._model.config.get_text_config()
+        if getattr(config, "final_logit_softcapping", None):  # small logits would not show it
             return False
         probe = torch.arange(8, device=self._model.device).unsqueeze(0)
         apart = self._head(self._backbone(input_ids=probe, use_cache=False).last_hidden_state).float()

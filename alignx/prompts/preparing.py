@@ -120,7 +120,8 @@ def _older(folder: Path) -> Manifest | None:
     if not folder.is_dir():
         raise DataError(f"{folder}: is a file, expected a folder to write")
     found = manifest.read_if_present(folder)
-    ours = {manifest.path_of(folder)} if found is not None else set()
+    mark = manifest.path_of(folder)
+    ours = {mark.with_name(mark.name + ".tmp"), *([mark] if found is not None else [])}  # the first after a kill
     others = [
         path.name
         for path in folder.iterdir()

@@ -1,24 +1,31 @@
-"""A training run: records or prepared pairs in, a checkpoint with its manifest out."""
+"""A training run: records or prepared pairs in, a checkpoint with its manifest out; resumable at any step."""
 
 import json
 import math
 import shutil
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alignx import manifest
-from alignx.errors import DataError, SettingsError, TrainingError
+from alignx.errors import CheckpointError, DataError, ModelError, SettingsError
 from alignx.manifest import DataIdentity, Manifest
 from alignx.models.loading import ModelFiles, choose_dtype, find_model, has_accelerator, load_model
+from alignx.models.score_cache import ScoreCache
 from alignx.prompts import Condition, Encoder, choose_condition, load_tokenizer
 from alignx.prompts.pairs import describe_counts
-from alignx.prompts.preparing import SHARDS, write_prepared
-from alignx.records import Records, load_taxonomy
 from alignx.records.sources import refuse_missing
+from alignx.training import checkpoints
+from alignx.training.configuring import cache_folder, lora_config, refuse_unknown_trackers, trl_config
+from alignx.training.references import reference_scores
+from alignx.training.rows import Rows, ready, records_of
 from alignx.training.settings import TrainSettings
-from alignx.training.splitting import ROW, Split, split
+from alignx.training.splitting import Split
+
+if TYPE_CHECKING:
+    from alignx.training.preemption import Preemption
 
 _IDENTITY = ("kind", "data.digest", "taxonomy", "condition", "model.digest", "settings")
 
@@ -26,11 +33,14 @@ _IDENTITY = ("kind", "data.digest", "taxonomy", "condition", "model.digest", "se
 def train(settings: TrainSettings) -> Path:
     """Train and save; returns the checkpoint's folder.
 
+    A run that was interrupted goes on from its newest checkpoint; a finished one does nothing.
+
     Raises:
         DataError: Records are invalid, too few, or the output holds another run.
         ModelError: The model or its tokenizer cannot do this.
-        SettingsError: Settings contradict each other or the number of processes.
-        TrainingError: A loss is not a number.
+        PreemptedError: The run was asked to stop; it has saved a checkpoint.
+        SettingsError: Settings contradict each other, the number of processes, or the checkpoint to resume from.
+        TrainingError: A loss or a gradient is not a number.
     """
     if settings.method is None:
         raise SettingsError("--method is required: ica or pba (scripts/train_ica.sh and train_pba.sh set it)")
@@ -50,7 +60,9 @@ class _Run:
         self.output = settings.output
         self.dtype = choose_dtype(settings.dtype)
         self.state = PartialState(cpu=not has_accelerator())
-        _refuse_unknown_trackers(settings.report_to)
+        self._weights_only = False
+        self._reference_forward: dict[str, Any] | None = None
+        refuse_unknown_trackers(settings.report_to)
         try:
             self.accumulation = settings.accumulation(self.state.num_processes)
         except ValueError as error:
@@ -58,100 +70,74 @@ class _Run:
 
     def run(self) -> Path:
         files = find_model(self.settings.model, self.settings.revision)
+        if files.base is not None:
+            raise ModelError(
+                f"{files.name}: is an adapter; merge it into its base first: alignx merge --model {files.name}"
+            )
         tokenizer = load_tokenizer(str(files.folder), trust_remote_code=self.settings.trust_remote_code)
-        chosen = choose_condition(files.name, self.settings.wanted(), self.settings.revision, files.folder)
-        condition = chosen.condition
-        for warning in chosen.warnings:
-            self._say(f"warning: {warning}")
-        self._reason = "set by --preset" if self.settings.preset else chosen.reason
-        self._say(f"{condition.method.upper()} in preset {condition.preset} ({self._reason})")
+        condition = self._condition(files)
         encoder = Encoder(tokenizer, condition)
         if self._finished(files, condition):
             return self.output
+        from alignx.training.preemption import Preemption
+
         self.state.wait_for_everyone()  # nobody writes before everybody has looked
         if self.state.is_main_process:  # also the mark of a run that has begun
             resolved = json.dumps(self.settings.model_dump(mode="json"), indent=2)
             manifest.write_text(self.output / "settings.json", resolved + "\n")
-        prepared, data = self._prepared(self.settings.data, self.output / "data", condition, encoder)
+        preemption = Preemption(self.output, self.state.is_main_process)
+        with preemption.listening():
+            return self._train(files, tokenizer, condition, encoder, preemption)
+
+    def _train(
+        self, files: ModelFiles, tokenizer: Any, condition: Condition, encoder: Encoder, preemption: "Preemption"
+    ) -> Path:
+        source = Rows(self.settings, condition, encoder, self.state, self._say)
+        prepared, data = source.prepare(self.settings.data, self.output / "data")
         for line in describe_counts(data.counts):
             self._say(line)
-        run_manifest = self._manifest(files, data.data, data.taxonomy, condition)
-        rows, parts = self._rows(prepared)
-        evaluation = rows.select(parts.evaluation) if parts.evaluation else None
-        if self.settings.eval_data is not None:
-            evaluation = self._evaluation_rows(rows, condition, encoder)
-        self._save_split(parts, rows)
-        trainer = self._trainer(files, tokenizer, rows, rows.select(parts.train), evaluation)
+        draft = self._manifest(files, data.data, data.taxonomy, condition)
+        resumed = self._resumed(draft)
+        rows, parts = source.load(prepared)
+        source.save_split(parts, rows)
+        evaluation = source.load_evaluation(rows, data.taxonomy) if self.settings.eval_data is not None else None
+        reference: dict[str, int] = {}
+        if self.settings.reference == "precomputed":
+            rows = self._with_references(files, tokenizer, rows, sorted({*parts.train, *parts.evaluation}), reference)
+            if evaluation is not None:
+                evaluation = self._with_references(files, tokenizer, evaluation, range(len(evaluation)), reference)
+        training = rows.select(parts.train)
+        if parts.evaluation:
+            evaluation = rows.select(parts.evaluation)
+        ids = rows["id"] if evaluation is None or self.settings.eval_data is None else [*rows["id"], *evaluation["id"]]
+        trainer = self._trainer(files, tokenizer, ids, training, evaluation, draft, resumed, preemption)
         self._say(self._plan(parts, trainer))
-        warnings.filterwarnings("ignore", category=FutureWarning, module="transformers.modeling_utils")
-        trainer.train()
-        refuse_broken_weights(trainer.model)
-        evaluated = any(
-            "eval_loss" in log and log["step"] == trainer.state.global_step for log in trainer.state.log_history
-        )
-        if evaluation is not None and not evaluated:
+        warnings.filterwarnings("ignore", category=FutureWarning)  # of libraries about each other
+        trainer.train(resume_from_checkpoint=str(resumed.folder) if resumed.folder is not None else None)
+        if preemption.stopped_at is not None:
+            preemption.leave_together(self.state)
+        if evaluation is not None and not self._evaluated(trainer.state.global_step):
             trainer.evaluate()
-        trainer.save_model(str(self.output))
-        self.state.wait_for_everyone()
+        self._save(trainer)
         if self.state.is_main_process:
-            run_manifest = run_manifest.model_copy(update={"counts": {"encoding": data.counts}})
-            self._commit(run_manifest, parts, evaluation, trainer)
+            counts = {"encoding": data.counts, **({"reference": reference} if reference else {})}
+            self._commit(draft.model_copy(update={"counts": counts}), parts, evaluation, trainer)
         self.state.wait_for_everyone()
+        if self.state.num_processes > 1:
+            self.state.destroy_process_group()  # else its threads may end a process badly that has done its work
         return self.output
 
     def _say(self, text: str) -> None:
         if self.state.is_main_process:
             print(text, file=sys.stderr, flush=True)
 
-    def _records(self, source: str) -> Records:
-        settings = self.settings
-        return Records(
-            source,
-            split=settings.split,
-            limit=settings.limit,
-            skip_invalid=settings.skip_invalid,
-            taxonomy=load_taxonomy(settings.taxonomy),
-        )
-
-    def _ready(self, source: str) -> Manifest | None:
-        """The manifest of a source that is prepared already.
-
-        Raises:
-            SettingsError: It is, and the settings say which of its records to take.
-        """
-        found = manifest.read_if_present(Path(source)) if Path(source).is_dir() else None
-        if found is None or found.kind != "prepared":
-            return None
-        for name in ("limit", "split", "taxonomy"):
-            if getattr(self.settings, name) is not None:
-                raise SettingsError(f"--{name}: {source} is prepared already; give it to `alignx data prepare`")
-        return found
-
-    def _prepared(self, source: str, folder: Path, condition: Condition, encoder: Encoder) -> tuple[Path, Manifest]:
-        """A folder of encoded pairs: the source itself if it is one, else made from its records by one process."""
-        ready = self._ready(source)
-        if ready is not None:
-            self._refuse_other_preparation(source, ready, condition, encoder)
-            return Path(source), ready
-        with self.state.main_process_first():
-            records = self._records(source)
-            found = write_prepared(folder, records, condition, encoder, {"data": source})
-            for line in records.notes():
-                self._say(line)
-        return folder, found
-
-    def _refuse_other_preparation(self, source: str, ready: Manifest, condition: Condition, encoder: Encoder) -> None:
-        wanted = ready.model_copy(update={"condition": condition.model_dump(mode="json")})
-        differences = ready.differences(wanted, ("condition",))
-        if ready.settings.get("tokenizer") != encoder.digest:
-            differences.append("the tokenizer")
-        if not manifest.is_intact(Path(source), ready):
-            raise DataError(f"{source}: its shards are not those of its manifest; prepare it again")
-        if differences:
-            raise DataError(
-                f"{source}: was prepared for something else, which differs in {'; '.join(differences)}; prepare it "
-                "again"
-            )
+    def _condition(self, files: ModelFiles) -> Condition:
+        chosen = choose_condition(files.name, self.settings.wanted(), self.settings.revision, files.folder)
+        for warning in chosen.warnings:
+            self._say(f"warning: {warning}")
+        self._reason = "set by --preset" if self.settings.preset else chosen.reason
+        self._say(f"{chosen.condition.method.upper()} in preset {chosen.condition.preset} ({self._reason})")
+        return chosen.condition
 
     def _manifest(
         self, files: ModelFiles, data: DataIdentity | None, taxonomy: str | None, condition: Condition
@@ -164,7 +150,21 @@ class _Run:
             condition=condition.model_dump(mode="json"),
             condition_reason=self._reason,
             settings=self.settings.model_dump(
-                mode="json", exclude={"model", "data", "output", "check", "log_batches", "report_to"}
+                mode="json",
+                exclude={
+                    "check",
+                    "data",
+                    "keep_after",
+                    "keep_checkpoints",
+                    "log_batches",
+                    "model",
+                    "output",
+                    "reference_cache",
+                    "report_to",
+                    "resume_despite",
+                    "save_every",
+                    "taxonomy",
+                },
             ),
             versions=manifest.versions("torch", "transformers", "trl", "accelerate", "datasets", "peft", "deepspeed"),
         )
@@ -185,14 +185,14 @@ class _Run:
             if self.output.exists() and not self._unfinished_or_empty():
                 raise DataError(f"{self.output}: holds something else than a run of ours, choose another --output")
             return False
-        ready = self._ready(self.settings.data)
-        if ready is None:
-            records = self._records(self.settings.data)
+        prepared = ready(self.settings, self.settings.data)
+        if prepared is None:
+            records = records_of(self.settings, self.settings.data)
             for _ in records:
                 pass
             wanted = self._manifest(files, records.identity, records.taxonomy.digest, condition)
         else:
-            wanted = self._manifest(files, ready.data, ready.taxonomy, condition)
+            wanted = self._manifest(files, prepared.data, prepared.taxonomy, condition)
         differences = found.differences(wanted, _IDENTITY)
         if differences:
             raise DataError(
@@ -201,121 +201,147 @@ class _Run:
         self._say(f"{self.output}: trained already, with these settings on this data; nothing to do")
         return True
 
-    def _rows(self, prepared: Path) -> tuple[Any, Split]:
-        """The encoded pairs, memory-mapped, each with its row number; and how they are divided."""
-        rows = _load_rows(prepared, self.output / ".arrow", self.state)
-        settings = self.settings
-        if settings.drop_empty:
-            told = [row for row, empty in enumerate(rows["persona_empty"]) if not empty]
-            self._say(
-                f"{len(rows) - len(told)} of {len(rows)} records dropped: their prompts say nothing about the user"
-            )
-            rows = rows.select(told).remove_columns(ROW).add_column(ROW, list(range(len(told))))
-        parts = split(
-            rows["cluster"],
-            rows["target"],
-            eval_rows=settings.eval_rows,
-            global_batch=settings.global_batch,
-            seed=settings.seed if settings.seed is not None else 42,
-        )
-        return rows, parts
-
-    def _evaluation_rows(self, rows: Any, condition: Condition, encoder: Encoder) -> Any:
-        """The records of ``eval_data``.
+    def _resumed(self, draft: Manifest) -> checkpoints.Newest:
+        """The checkpoint to go on from, the same for all processes.
 
         Raises:
-            DataError: One shares its user or target with the training set.
+            SettingsError: It is of another run, and that was not overridden by name.
         """
-        assert self.settings.eval_data is not None
-        folder, _ = self._prepared(self.settings.eval_data, self.output / "eval-data", condition, encoder)
-        evaluation = _load_rows(folder, self.output / ".arrow", self.state, first=len(rows))
-        shared = (set(rows["cluster"]) & set(evaluation["cluster"])) | (set(rows["target"]) & set(evaluation["target"]))
-        if shared:
-            raise DataError(
-                f"{self.settings.eval_data}: {len(shared)} users or targets are in the training set too, such as "
-                f"{min(shared)}; evaluate on others"
-            )
-        return evaluation
+        from accelerate.utils import broadcast_object_list
 
-    def _save_split(self, parts: Split, rows: Any) -> None:
-        if not self.state.is_main_process:
-            return
-        ids = rows["id"]
-        named = {
-            "evaluation": [ids[row] for row in parts.evaluation],
-            "left_over": [ids[row] for row in parts.left_over],
-        }
-        manifest.write_text(self.output / "split.json", json.dumps(named, indent=1) + "\n")
+        found = [checkpoints.newest(self.output) if self.state.is_main_process else None]
+        newest: checkpoints.Newest = broadcast_object_list(found)[0]
+        for folder, problem in newest.passed_over:
+            self._say(f"{folder}: passed over, {problem}")
+            if self.state.is_main_process:
+                checkpoints.disown(folder)
+        if newest.folder is None or newest.manifest is None:
+            return newest
+        differing = checkpoints.differences(newest.manifest, draft, self.state.num_processes)
+        overridden = checkpoints.refuse(newest.folder, differing, self.settings.resume_despite)
+        self._weights_only = "world_size" in differing
+        self._say(f"{newest.folder}: going on after step {newest.step}")
+        for line in overridden:
+            self._say(f"warning: although this differs: {line}")
+        if self._weights_only:
+            self._say("warning: only its weights can be used by another number of processes; the optimiser starts anew")
+        return newest
 
-    def _trainer(self, files: ModelFiles, tokenizer: Any, rows: Any, training: Any, evaluation: Any) -> Any:
-        config = self._config(len(training), evaluation is not None)  # before the model: ZeRO-3 shards it while loading
-        from transformers import PrinterCallback
+    def _with_references(
+        self, files: ModelFiles, tokenizer: Any, rows: Any, needed: Sequence[int], counts: dict[str, int]
+    ) -> Any:
+        """The rows with the reference's log-probabilities beside them; counts how many were remembered.
 
-        from alignx.training.trainer import EncodedDPOTrainer, MetricsLog, RowCollator
+        Args:
+            files: Of the reference.
+            tokenizer: Its.
+            rows: Encoded pairs.
+            needed: Numbers of the rows that are trained or evaluated on; the others get none.
+            counts: Added to.
+        """
+        from alignx.training.trainer import REFERENCE_COLUMNS
 
         settings = self.settings
+        cache = ScoreCache(cache_folder(settings), files.identity(self.dtype))
+        found = reference_scores(
+            rows.select(needed),
+            cache,
+            lambda: load_model(files, self.dtype, settings.attention, settings.trust_remote_code),
+            self.state,
+            _padding(tokenizer),
+            settings.shared_prefix,
+        )
+        self._reference_forward = found.forward or self._reference_forward
+        computed = len(needed) - found.remembered
+        self._say(f"reference: {computed} pairs computed, {found.remembered} remembered in {cache.folder}")
+        counts["computed"] = counts.get("computed", 0) + computed
+        counts["remembered"] = counts.get("remembered", 0) + found.remembered
+        for name, values in zip(REFERENCE_COLUMNS, (found.chosen, found.rejected), strict=True):
+            column = [math.nan] * len(rows)
+            for row, value in zip(needed, values, strict=True):
+                column[row] = value
+            rows = rows.add_column(name, column)
+        return rows
+
+    def _trainer(
+        self,
+        files: ModelFiles,
+        tokenizer: Any,
+        ids: Sequence[str],
+        training: Any,
+        evaluation: Any,
+        draft: Manifest,
+        resumed: checkpoints.Newest,
+        preemption: "Preemption",
+    ) -> Any:
+        settings = self.settings
+        config = trl_config(
+            settings,
+            steps=settings.steps(len(training)),
+            accumulation=self.accumulation,
+            dtype=self.dtype,
+            evaluates=evaluation is not None,
+        )  # before the model: ZeRO-3 shards it while loading
+        from transformers import PrinterCallback
+
+        from alignx.training.trainer import EncodedDPOTrainer, MetricsLog, RowCollator, Saving
+
         sharded = getattr(config, "deepspeed_plugin", None) is not None
-        model = load_model(files, self.dtype if sharded else "float32", settings.attention, settings.trust_remote_code)
+        master = settings.master_weights and not sharded and settings.lora_rank is None  # adapters keep a frozen base
+        precision = "float32" if master else self.dtype
+        weights = files
+        if resumed.folder is not None and self._weights_only and sharded:
+            if settings.lora_rank is not None:
+                raise SettingsError(
+                    f"{resumed.folder}: adapters under DeepSpeed can be resumed by as many processes only"
+                )
+            weights = ModelFiles(files.name, resumed.folder, None)  # nothing is loaded into the engine later
+        model = load_model(weights, precision, settings.attention, settings.trust_remote_code)
+        model.config._name_or_path = str(files.folder)  # TRL loads an online reference from there
+        if settings.lora_rank is not None:  # PEFT writes it into the adapter
+            model.name_or_path = files.name if files.revision is not None else str(files.folder.resolve())
         batch_log = self.output / f"batches-{self.state.process_index}.jsonl" if settings.log_batches else None
-        if batch_log is not None:
-            batch_log.unlink(missing_ok=True)
         trainer = EncodedDPOTrainer(
             model=model,
             args=config,
-            data_collator=RowCollator(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0),
+            data_collator=RowCollator(_padding(tokenizer)),
             train_dataset=training,
             eval_dataset=evaluation,
             processing_class=tokenizer,
-            callbacks=[MetricsLog(self.output / "metrics.jsonl")],
-            record_ids=rows["id"]
-            if evaluation is None or settings.eval_data is None
-            else [*rows["id"], *evaluation["id"]],
+            peft_config=lora_config(settings),
+            callbacks=[MetricsLog(self.output / "metrics.jsonl", batch_log), preemption],
+            record_ids=ids,
             batch_log=batch_log,
             shared_prefix=settings.shared_prefix,
+            saving=Saving(draft, settings.keep_checkpoints),
+            weights_only=self._weights_only,
         )
         trainer.remove_callback(PrinterCallback)  # MetricsLog prints instead
         return trainer
 
-    def _config(self, train_rows: int, evaluates: bool) -> Any:
-        """These settings as TRL's."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # TRL and transformers warn about defaults of their own
-            from trl import DPOConfig
+    def _evaluated(self, step: int) -> bool:
+        """Whether the held-out records have been evaluated after a step, by this start of the run or an earlier one."""
+        self.state.wait_for_everyone()
+        lines = map(json.loads, (self.output / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+        return any("eval_loss" in line and line["step"] == step for line in lines)
 
-            settings, steps = self.settings, self.settings.steps(train_rows)
-            return DPOConfig(
-                output_dir=str(self.output),
-                max_steps=steps,
-                per_device_train_batch_size=settings.micro_batch,
-                per_device_eval_batch_size=settings.micro_batch,
-                gradient_accumulation_steps=self.accumulation,
-                learning_rate=settings.learning_rate,
-                adam_beta1=settings.adam_beta1,
-                adam_beta2=settings.adam_beta2,
-                weight_decay=settings.weight_decay,
-                max_grad_norm=settings.max_grad_norm,
-                lr_scheduler_type="cosine_with_min_lr",
-                lr_scheduler_kwargs={"min_lr_rate": settings.min_lr_ratio},
-                warmup_steps=math.ceil(settings.warmup_ratio * steps),
-                beta=settings.beta,
-                loss_type=[settings.loss_type],
-                label_smoothing=settings.label_smoothing,
-                max_length=None,
-                bf16=self.dtype == "bfloat16",
-                fp16=self.dtype == "float16",
-                use_cpu=not has_accelerator(),
-                gradient_checkpointing=settings.gradient_checkpointing,
-                ddp_find_unused_parameters=False,
-                eval_strategy="steps" if evaluates and settings.eval_every else "no",
-                eval_steps=settings.eval_every,
-                save_strategy="no",
-                logging_steps=settings.log_every,
-                logging_nan_inf_filter=False,
-                report_to=settings.report_to,
-                remove_unused_columns=False,
-                seed=settings.seed if settings.seed is not None else 42,
-                disable_tqdm=True,
-            )
+    def _save(self, trainer: Any) -> None:
+        """Save the model.
+
+        Raises:
+            CheckpointError: It cannot be written; the last checkpoint is as it was.
+        """
+        from alignx.training.trainer import refuse_broken_weights
+
+        refuse_broken_weights(trainer.model)
+        try:
+            trainer.save_model(str(self.output))
+        except Exception as error:  # safetensors and the system each have a type for a full disk
+            raise CheckpointError(
+                f"{self.output}: the model cannot be saved: {' '.join(str(error).split())[:300]}; make room and run "
+                "the same command again, which goes on from the last checkpoint"
+            ) from error
+        self.state.wait_for_everyone()
 
     def _plan(self, parts: Split, trainer: Any) -> str:
         settings = self.settings
@@ -351,37 +377,14 @@ class _Run:
         }
         saved = sorted(path for pattern in ("*.safetensors", "*.json", "*.jinja") for path in self.output.glob(pattern))
         files = {path.name: manifest.file_digest(path) for path in saved}
-        update = {"counts": counts, "files": files, "forward": trainer.sharing()}
+        reference = {"reference": self._reference_forward} if self._reference_forward is not None else {}
+        update = {"counts": counts, "files": files, "forward": {**trainer.sharing(), **reference}}
         manifest.write(self.output, draft.model_copy(update=update))
+        if not self.settings.keep_after:
+            checkpoints.remove_all(self.output)
         self._say(f"{self.output}: trained; curves in {self.output / 'curves.png'}")
         self._say(f"next: python eval/loss_{self.settings.method}.py --model {self.output} --data … --output …")
 
 
-def _refuse_unknown_trackers(report_to: str) -> None:
-    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
-
-    if report_to not in ("none", "all", *INTEGRATION_TO_CALLBACK):
-        known = ", ".join(INTEGRATION_TO_CALLBACK)
-        raise SettingsError(f"--report-to: got {report_to!r}, expected none, all, or one of {known}")
-
-
-def refuse_broken_weights(model: Any) -> None:
-    """Refuse weights that are not numbers: the last update may have broken them after the last loss was fine.
-
-    Raises:
-        TrainingError: A parameter holds NaN or infinity; it is named.
-    """
-    for name, parameter in model.named_parameters():
-        if not parameter.isfinite().all():
-            raise TrainingError(f"{name} holds values that are not finite after the last step; nothing was saved")
-
-
-def _load_rows(folder: Path, cache: Path, state: Any, first: int = 0) -> Any:
-    """Encoded pairs as a memory-mapped dataset with a column of row numbers that begins at ``first``."""
-    from datasets import Dataset, disable_progress_bars
-
-    disable_progress_bars()
-    files = sorted(str(path) for path in folder.glob(SHARDS))
-    with state.main_process_first():
-        rows = Dataset.from_parquet(files, cache_dir=str(cache))
-    return rows.add_column(ROW, list(range(first, first + len(rows))))
+def _padding(tokenizer: Any) -> int:
+    return tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0

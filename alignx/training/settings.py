@@ -10,7 +10,12 @@ from alignx.prompts.condition import History
 from alignx.prompts.settings import ConditionSettings, SourceSettings
 from alignx.settings import required, setting
 
-LossType = Literal["sigmoid", "hinge", "ipo", "robust", "exo_pair", "nca_pair", "apo_zero", "apo_down", "sigmoid_norm"]
+LossType = Literal[
+    "sigmoid", "hinge", "ipo", "robust", "exo_pair", "nca_pair", "apo_zero", "apo_down", "sigmoid_norm", "discopop"
+]
+Divergence = Literal["reverse_kl", "forward_kl", "js_divergence", "alpha_divergence"]
+Reference = Literal["precomputed", "online"]
+_ANY_DIVERGENCE = ("sigmoid", "sigmoid_norm", "hinge", "ipo", "exo_pair", "robust", "discopop")
 
 
 class TrainSettings(ConditionSettings, SourceSettings):
@@ -41,12 +46,33 @@ class TrainSettings(ConditionSettings, SourceSettings):
     label_smoothing: float = setting(
         0.0, "Share of pairs taken to be labelled wrongly, where the loss uses it.", ge=0, lt=0.5
     )
+    f_divergence: Divergence = setting("reverse_kl", "Divergence from the reference (f-DPO).")
+    f_alpha: float = setting(0.5, "Coefficient of alpha_divergence.", gt=0)
+    ld_alpha: float | None = setting(
+        None, "Weight of what the longer response has beyond the shorter one's length (LD-DPO).", ge=0, le=1
+    )
+    discopop_tau: float = setting(0.05, "Temperature of the discopop loss.", gt=0)
+    wpo: bool = setting(False, "Weight pairs by the policy's own probability of them (WPO).")
+
+    lora_rank: int | None = setting(None, "Train adapters of this rank instead of all weights.", gt=0)
+    lora_alpha: int | None = setting(None, "Scale of the adapters; by default twice the rank.", gt=0)
+    lora_targets: str = setting("all-linear", "Modules with adapters: all-linear, or names with commas between.")
+
+    reference: Reference = setting(
+        "precomputed",
+        "precomputed: its log-probabilities are computed before training and remembered; online: it is kept in memory "
+        "and run at every step.",
+    )
+    reference_cache: Path | None = setting(
+        None, "Folder where they are remembered; by default $ALIGNX_CACHE, else alignx in the user's cache folder."
+    )
 
     global_batch: int = setting(128, "Pairs an optimiser step, whatever the number of GPUs.", gt=0, source="paper C.2")
     micro_batch: int = setting(2, "Pairs a GPU a forward.", gt=0, source="released code")
     epochs: int = setting(1, "Passes over the data.", gt=0, source="paper C.2")
     max_steps: int | None = setting(None, "Optimiser steps; by default floor(rows / global batch) an epoch.", gt=0)
 
+    subset: int | None = setting(None, "Only so many records, drawn at random by the seed.", gt=0)
     drop_empty: bool = setting(
         False, "Leave out records whose prompt would say nothing about the user; they are counted."
     )
@@ -58,14 +84,23 @@ class TrainSettings(ConditionSettings, SourceSettings):
     )
     eval_every: int | None = setting(None, "Steps between evaluations; by default once, at the end.", gt=0)
 
-    dtype: DType = setting(
-        "auto", "bfloat16 where a GPU has it (float32 master weights), else float32.", source="paper C.2"
+    dtype: DType = setting("auto", "bfloat16 where a GPU has it, else float32.", source="paper C.2")
+    master_weights: bool = setting(
+        True,
+        "Keep weights and optimiser in float32 while computing in --dtype. Without, they take a third of the memory, "
+        "and updates at rates like 5e-7 are mostly lost in rounding.",
     )
     attention: Attention = setting("auto", "Attention implementation of transformers.")
     shared_prefix: bool = setting(
         True, "Read each prompt once for both responses, where the model can; changes speed and memory, not results."
     )
     gradient_checkpointing: bool = setting(True, "Recompute activations to save memory.", source="paper C.2")
+    save_every: int | None = setting(None, "Steps between checkpoints to resume from; by default a tenth of all.", gt=0)
+    keep_checkpoints: int = setting(2, "Newest checkpoints kept while training.", gt=0)
+    keep_after: bool = setting(False, "Keep them when training is finished, too.")
+    resume_despite: tuple[str, ...] = setting(
+        (), "Resume a checkpoint although these differ: beta, seed, data, world_size and so on, as the refusal says."
+    )
     log_every: int = setting(1, "Steps between lines of metrics.jsonl.", gt=0)
     log_batches: bool = setting(False, "Write which records each process saw at each step to batches-RANK.jsonl.")
     report_to: str = setting(
@@ -89,6 +124,24 @@ class TrainSettings(ConditionSettings, SourceSettings):
         return self
 
     @model_validator(mode="after")
+    def _adapters_are_asked_for(self) -> "TrainSettings":
+        if self.lora_rank is None and (self.lora_alpha is not None or self.lora_targets != "all-linear"):
+            raise ValueError("--lora-alpha and --lora-targets need --lora-rank")
+        return self
+
+    @model_validator(mode="after")
+    def _companions_go_with_the_loss(self) -> "TrainSettings":
+        if self.f_divergence != "reverse_kl" and self.loss_type not in _ANY_DIVERGENCE:
+            raise ValueError(f"--f-divergence {self.f_divergence} has no meaning with --loss-type {self.loss_type}")
+        if self.f_alpha != 0.5 and self.f_divergence != "alpha_divergence":
+            raise ValueError("--f-alpha needs --f-divergence alpha_divergence")
+        if self.ld_alpha is not None and self.reference == "precomputed":
+            raise ValueError("--ld-alpha needs --reference online: it weighs the reference's log-probabilities too")
+        if self.discopop_tau != 0.05 and self.loss_type != "discopop":
+            raise ValueError("--discopop-tau needs --loss-type discopop")
+        return self
+
+    @model_validator(mode="after")
     def _smoothing_goes_with_the_loss(self) -> "TrainSettings":
         if self.loss_type == "exo_pair" and not self.label_smoothing:
             raise ValueError("--loss-type exo_pair needs a --label-smoothing above 0, such as 1e-3")
@@ -101,6 +154,10 @@ class TrainSettings(ConditionSettings, SourceSettings):
     def steps(self, rows: int) -> int:
         """Optimiser steps over so many training rows: whole batches only, ``floor(rows / global batch)`` an epoch."""
         return self.max_steps or self.epochs * (rows // self.global_batch)
+
+    def saving_interval(self, steps: int) -> int:
+        """Steps between checkpoints of a run of so many."""
+        return self.save_every or max(1, -(-steps // 10))
 
     def accumulation(self, processes: int) -> int:
         """Forwards an optimiser step and process, so that a step sees ``global_batch`` pairs.

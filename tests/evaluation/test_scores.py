@@ -701,3 +701,22 @@ def test_an_output_that_another_run_is_writing_is_refused(tmp_path: Path) -> Non
         _lock(tmp_path / "lock")
     held.close()
     _lock(tmp_path / "lock").close()
+
+
+def test_a_start_that_read_prompts_twice_is_told_by_the_finished_scores(
+    tiny_model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner, left = ResponseScorer.score, [3]
+
+    def killed_after_three(self: ResponseScorer, batch: Sequence[Candidates]) -> Any:
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return inner(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ResponseScorer, "score", killed_after_three)
+        with pytest.raises(KeyboardInterrupt):
+            score(settings(tiny_model, data, tmp_path / "s", shared_prefix=False, batch_tokens=1))
+    found = score(settings(tiny_model, data, tmp_path / "s", batch_tokens=1))
+    assert manifest.read(found).forward["reason"] == "it was switched off"

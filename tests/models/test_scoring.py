@@ -547,6 +547,29 @@ def test_a_model_that_several_scorers_have_had_goes_on_working() -> None:
     assert by_definition(model, PAIRS) == expected  # to the last bit: its plain forward is untouched
 
 
+def test_logits_that_are_capped_only_where_they_are_large_are_scored_by_the_models_own_head() -> None:
+    config = Gemma2Config(**SHAPE, head_dim=8, final_logit_softcapping=5.0, attn_logit_softcapping=None)
+    model = Gemma2ForCausalLM(config).eval()
+    with torch.no_grad():  # the first ids, which a probe might look at, have small logits; all others large ones
+        model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.clone() * 400)
+        model.lm_head.weight[:8] = 0
+    (found,) = ResponseScorer(model, 0).score(PAIRS[:1])
+    assert found == pytest.approx(by_definition(model, PAIRS[:1])[0], abs=1e-3)
+
+
+def test_a_head_that_is_not_the_models_own_is_seen_in_the_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of("llama")
+    expected = by_definition(model, PAIRS)
+    monkeypatch.setattr(ResponseScorer, "_head_stands_alone", lambda self: True)
+    other = torch.nn.Linear(model.config.hidden_size, model.config.vocab_size, bias=False)
+    monkeypatch.setattr(model, "get_output_embeddings", lambda: other)
+    scorer = ResponseScorer(model, 0)
+    with pytest.warns(UserWarning, match="its first batch differed"):
+        found = scorer.score(PAIRS)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-3)
+
+
 # The feed-forward layers in slices
 
 

@@ -28,23 +28,28 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_jsonl(tmp_path_factory.mktemp("launch") / "records.jsonl", rows)
 
 
-def launch(command: list[str], folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run a command from an unrelated folder, as from a shell in which this Python comes first; no GPU is visible."""
+def environment(**more: str) -> dict[str, str]:
+    """That of a shell in which this Python comes first; no GPU is visible."""
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("ALIGNX_", "ACCELERATE_", "MASTER_", "TORCHELASTIC_", "PYTHONHASHSEED"))
+        if (not name.startswith(("ALIGNX_", "ACCELERATE_", "MASTER_", "TORCHELASTIC_", "PYTHONHASHSEED")))
         and name not in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
     }
-    env = {
+    return {
         **inherited,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
+        "ALIGNX_CACHE": os.environ["ALIGNX_CACHE"],
         "CUDA_VISIBLE_DEVICES": "",
         "OMP_NUM_THREADS": "1",
         **more,
     }
-    return subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+def launch(command: list[str], folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run a command from an unrelated folder."""
+    return subprocess.run(command, env=environment(**more), cwd=folder, capture_output=True, text=True, timeout=300)
 
 
 def script(method: str, model: Path, data: Path, output: Path, *flags: str) -> list[str]:

@@ -132,7 +132,7 @@ def test_planted_ids_reach_policy_and_reference_exactly_as_given(
 
     monkeypatch.setattr(LlamaModel, "forward", watched)
     # Whole rows are seen where each prompt is read twice; test_prompt_once.py says that once gives the same.
-    train(settings(tiny_model, prepared, tmp_path / "out", shared_prefix=False))
+    train(settings(tiny_model, prepared, tmp_path / "out", shared_prefix=False, reference="online"))
     wanted = sorted(
         (prompt + chosen, prompt + rejected)
         for prompt, chosen, rejected in zip(
@@ -630,7 +630,8 @@ def test_weights_that_are_no_numbers_stop_the_first_step_and_commit_nothing(
     weights["model.norm.weight"][3] = math.nan
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
     output = tmp_path / "out"
-    code, said = refused(command(broken, data, output, "--eval-rows", "3", "--seed", "7"), capsys)
+    flags = ["--eval-rows", "3", "--seed", "7", "--reference", "online"]
+    code, said = refused(command(broken, data, output, *flags), capsys)
     first = ", ".join(batches(finished.output)[0])  # the same data and seed, so the same first batch
     assert code == 4
     assert f"step 1: the loss is nan, expected a finite number; records of the batch: {first}" in said

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
+import transformers
 import trl
 from trl import DPOConfig, DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
@@ -25,8 +26,14 @@ SEAMS = {
     "_precompute_ref_logps": ["self", "dataset", "name", "batch_size"],
     "compute_ref_log_probs": ["self", "model", "inputs"],
     "compute_loss": ["self", "model", "inputs", "return_outputs", "num_items_in_batch"],
+    "create_model_card": ["self", "model_name", "dataset_name", "tags"],
+    "_get_grad_norm": ["self", "model", "grad_norm"],
+    "_save_checkpoint": ["self", "model", "trial"],
+    "_prepare_for_training": ["self", "max_steps", "train_dataloader", "resume_from_checkpoint"],
+    "_load_rng_state": ["self", "checkpoint"],
+    "_run_epoch": list(inspect.signature(transformers.Trainer._run_epoch).parameters),  # all are handed on
 }
-"""Methods of TRL's trainer that ours overrides, with their parameters; the first two are private."""
+"""Methods of TRL's trainer, or of transformers' under it, that ours overrides, with their parameters."""
 
 
 def parameters(function: Callable[..., Any]) -> list[str]:

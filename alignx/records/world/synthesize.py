@@ -89,7 +89,9 @@ class SynthesizeSettings(Settings):
     label_noise: float = setting(
         0.0, "Share of targets whose chosen and rejected are swapped: no method can be right more often.", ge=0, lt=0.5
     )
-    taxonomy: Path | None = setting(None, "CSV of preference dimensions, if not the paper's 90.")
+    taxonomy: Path | None = setting(
+        None, "CSV of preference dimensions, if not the paper's 90; further columns bring the words for its own."
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> "SynthesizeSettings":
@@ -111,13 +113,13 @@ def synthesize(settings: SynthesizeSettings) -> str:
     """Write a world's files and its manifest; returns what was written, in a few lines.
 
     Raises:
-        DataError: There are not so many different records.
+        DataError: There are not so many different records, or the taxonomy's wordings are incomplete.
         SettingsError: A dimension has no wordings, users want more dimensions than there are, or the folder holds
             something else.
     """
     taxonomy = load_taxonomy(settings.taxonomy)
     dimensions = _indices(settings.dimensions, taxonomy)
-    wordings = load_wordings(taxonomy, dimensions, settings.wordings)
+    wordings = load_wordings(taxonomy, dimensions, settings.wordings, settings.taxonomy)
     if settings.active[1] > len(dimensions):
         raise SettingsError(f"--active: got up to {settings.active[1]}, but {len(dimensions)} dimensions are in use")
     speech = Speech(wordings, load_phrases(), len(taxonomy))

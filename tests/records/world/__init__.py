@@ -12,6 +12,8 @@ from alignx.records.world.synthesize import SynthesizeSettings, synthesize
 from tests.records.rows import DIRECTION
 
 TAXONOMY = load_taxonomy()
+EXTENSION = Path(__file__).resolve().parents[3] / "data/taxonomies/humor-pragmatism.csv"
+"""The paper's dimensions and two more, with the words for those."""
 WORDINGS = load_wordings(TAXONOMY, range(90))
 DEMO: dict[str, Any] = {
     "dimensions": "demo",

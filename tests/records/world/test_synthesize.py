@@ -10,15 +10,17 @@ import pytest
 
 from alignx import manifest
 from alignx.cli import main
+from alignx.errors import DataError
 from alignx.evaluation.intervals import clustered_mean
 from alignx.prompts import Condition, Method, PersonaSource, render, tell
-from alignx.records import Records
-from alignx.records.world import load_phrases
+from alignx.records import Records, load_taxonomy
+from alignx.records.world import load_phrases, load_wordings
 from alignx.records.world.corpus import Corpus
 from alignx.records.world.synthesize import DEMO_DIMENSIONS, SynthesizeSettings
 from tests.records.rows import CHOICES, COMMENTS, DEMOGRAPHICS, DIRECTION
 from tests.records.world import (
     DEMO,
+    EXTENSION,
     MEANING,
     TAXONOMY,
     TESTS,
@@ -393,7 +395,7 @@ def test_a_taxonomy_without_wordings_is_refused(capsys: pytest.CaptureFixture[st
     table = tmp_path / "table.csv"
     table.write_text("index,group,positive,negative\n" + "".join(f"{i},g,Tall {i},Short {i}\n" for i in range(9)))
     error = refused(capsys, tmp_path / "world", "--taxonomy", str(table))
-    assert error == "--taxonomy: nobody has written wordings for 'Tall 0' yet"
+    assert error.startswith("--taxonomy: nobody has written wordings for 'Tall 0' yet; write them into columns of that")
     assert not (tmp_path / "world").exists()
 
 
@@ -405,6 +407,49 @@ def test_part_of_the_taxonomy_makes_a_world_of_its_own(tmp_path: Path) -> None:
     for row in rows(folder, "train"):
         assert len(row[DIRECTION]) == 10
         assert {index - 47: sign for index, sign in signs(row["chosen"]).items()} == direction(row)
+
+
+def test_a_taxonomy_that_adds_dimensions_changes_no_word_of_a_world_of_the_old_ones(tmp_path: Path) -> None:
+    before = made(tmp_path / "before", **DEMO, train=24, test=12, corpus=8)
+    after = made(tmp_path / "after", **DEMO, train=24, test=12, corpus=8, taxonomy=EXTENSION)
+
+    def widened(value: Any) -> Any:
+        """The same with two neutral values at the end of every direction."""
+        if isinstance(value, dict):
+            return {name: [*part, 0.5, 0.5] if name == DIRECTION else widened(part) for name, part in value.items()}
+        return [widened(part) for part in value] if isinstance(value, list) else value
+
+    for name in ("train", *TESTS, "users", "corpus", "probe"):
+        assert rows(after, name) == [widened(row) for row in rows(before, name)]
+    assert manifest.read(after).taxonomy == load_taxonomy(EXTENSION).digest != manifest.read(before).taxonomy
+
+
+def test_a_world_of_new_dimensions_alone_speaks_of_them_in_the_file_s_words(tmp_path: Path) -> None:
+    folder = made(tmp_path / "new", train=40, test=16, dimensions="90,91", active=(1, 2), taxonomy=EXTENSION, corpus=8)
+    taxonomy = load_taxonomy(EXTENSION)
+    wordings = load_wordings(taxonomy, [90, 91], file=EXTENSION)
+    found = set()
+    for name in ("train", *TESTS):
+        records = list(Records(str(folder / f"{name}.jsonl"), taxonomy=taxonomy))
+        for row, record in zip(rows(folder, name), records, strict=True):
+            poles = direction(row)
+            assert poles
+            assert poles.keys() <= {90, 91}
+            seen = {
+                index: sign
+                for index, wording in wordings.items()
+                for pair in wording.clauses
+                for sign, clause in enumerate(pair)
+                if clause in row["chosen"]
+            }
+            assert seen == poles
+            assert len(record.direction or b"") == 92
+            found |= set(poles.items())
+    assert found == {(90, 0), (90, 1), (91, 0), (91, 1)}
+    told = [tell(record, Condition(method=Method.PBA), taxonomy).profile for record in records]
+    assert {"Values humor", "Values idealism"} <= set(", ".join(told).split(", "))
+    with pytest.raises(DataError, match="has 92 values, expected 90"):
+        list(Records(str(folder / "train.jsonl")))
 
 
 @pytest.mark.parametrize("what", ["a folder", "a file", "another output"])

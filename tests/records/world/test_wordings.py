@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from alignx.errors import SettingsError
+from alignx.errors import DataError, SettingsError
 from alignx.records import Taxonomy, load_taxonomy
-from alignx.records.world import load_phrases, load_wordings
+from alignx.records.world import Wording, load_phrases, load_wordings
 from alignx.records.world.synthesize import DEMO_DIMENSIONS
-from tests.records.world import MEANING, TAXONOMY, WORDINGS
+from tests.records.world import EXTENSION, MEANING, TAXONOMY, WORDINGS
 
 _NO_POLE = (
     "a about an and any as at certain do does e etc for from g i in is it likely likes dislikes me my need not of on "
@@ -135,8 +135,9 @@ def test_another_table_s_dimensions_are_known_by_their_phrases_wherever_they_sta
 def test_a_dimension_without_wordings_or_with_too_few_is_refused(tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     table.write_text("index,group,positive,negative\n0,g,Tall,Short\n")
-    with pytest.raises(SettingsError, match=r"^--taxonomy: nobody has written wordings for 'Tall' yet$"):
-        load_wordings(load_taxonomy(table), [0])
+    for file in (None, table):
+        with pytest.raises(SettingsError, match=r"^--taxonomy: nobody has written wordings for 'Tall' yet; write them"):
+            load_wordings(load_taxonomy(table), [0], file=file)
     with pytest.raises(SettingsError, match=r"^--wordings: got 3, but dimension 0 has 2 a pole$"):
         load_wordings(TAXONOMY, [47, 0], 3)
     assert len(load_wordings(TAXONOMY, [47], 4)[47].clauses) == 5
@@ -170,3 +171,89 @@ def test_nothing_around_a_clause_holds_a_clause_a_pole_or_a_topic() -> None:
             around = "\n".join(texts)
             assert not [clause for clause in MEANING if clause in around]
             assert not [pole for pole in poles if pole in around]
+
+
+# ---- Wordings that a taxonomy file brings ----
+
+HEADER = "index,group,positive,negative,topic,example_a,example_b"
+CLAUSES = "negative_a,positive_a,negative_b,positive_b,negative_unseen,positive_unseen"
+TALL = "0,g,Tall,Short,ladders,,,I look up,I look down,I am five foot,I am six foot,low is fine,high is fine"
+
+
+def own(folder: Path, *lines: str) -> Path:
+    """A taxonomy file with all columns."""
+    table = folder / "table.csv"
+    table.write_text("\n".join([f"{HEADER},{CLAUSES}", *lines]) + "\n")
+    return table
+
+
+def test_a_taxonomy_file_brings_its_own_wordings_under_any_order_of_columns(tmp_path: Path) -> None:
+    table = own(tmp_path, TALL, "1,g,Likes snow,Dislikes snow,snow,a sledge,a snowman,,,,,,", "2,g,Old,New" + "," * 9)
+    taxonomy = load_taxonomy(table)
+    found = load_wordings(taxonomy, [0, 1], file=table)
+    assert found[0] == Wording(
+        "ladders", (("I look up", "I look down"), ("I am five foot", "I am six foot"), ("low is fine", "high is fine"))
+    )
+    assert found[1].clauses[0] == ("a sledge leaves me cold", "a sledge makes my day")
+    assert found[1].clauses[-1] == ("spare me snow and I am happy", "hand me snow and I am happy")
+    with pytest.raises(SettingsError, match="nobody has written wordings for 'Old' yet"):
+        load_wordings(taxonomy, [2], file=table)
+
+
+def test_a_file_s_wordings_go_before_those_that_are_shipped_and_leave_the_others(tmp_path: Path) -> None:
+    young = "0,g,Young,Older,the past,,,a,b,c,d,e,f"
+    table = own(tmp_path, young, "1,g,Female,Male" + "," * 9)
+    found = load_wordings(load_taxonomy(table), [0, 1], file=table)
+    assert found[0].topic == "the past"
+    assert found[1] == WORDINGS[1]
+    assert load_wordings(load_taxonomy(table), [0]) == {0: WORDINGS[0]}  # a table alone brings none
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (TALL.replace("six foot,", ",").replace("I am ,", ","), r":2: positive_b is empty, but there is a topic; expe"),
+        (TALL.replace("high is fine", "low is fine"), r":2: 'low is fine' stands twice, expected each clause once$"),
+        ("0,g,Likes snow,Dislikes snow,snow,a sledge,,,,,,,", r":2: example_b is empty, but there is a topic"),
+    ],
+)
+def test_wordings_that_are_not_complete_are_refused_with_file_and_line(tmp_path: Path, line: str, said: str) -> None:
+    table = own(tmp_path, line)
+    with pytest.raises(DataError, match=f"^{table}{said}"):
+        load_wordings(load_taxonomy(table), [0], file=table)
+
+
+# ---- The shipped extension: Humor and Pragmatism ----
+
+
+def test_the_extension_is_the_paper_s_dimensions_and_two_more() -> None:
+    extended = load_taxonomy(EXTENSION)
+    assert extended.dimensions[:90] == TAXONOMY.dimensions
+    assert [(d.group, d.positive, d.negative) for d in extended.dimensions[90:]] == [
+        ("novel", "Values humor", "Values earnestness"),
+        ("novel", "Values pragmatism", "Values idealism"),
+    ]
+    assert load_wordings(extended, range(90), file=EXTENSION) == WORDINGS
+
+
+def test_the_new_dimensions_keep_the_rules_of_all_clauses() -> None:
+    extended = load_taxonomy(EXTENSION)
+    wordings = load_wordings(extended, [90, 91], file=EXTENSION)
+    everything = " | ".join([*MEANING, *(clause for w in wordings.values() for pair in w.clauses for clause in pair)])
+    around = "\n".join(text for texts in load_phrases().values() for text in (texts if isinstance(texts, list) else []))
+    for index, wording in wordings.items():
+        dimension = extended.dimensions[index]
+        assert len(wording.clauses) == 3
+        assert wording.topic not in everything
+        for pair in wording.clauses:
+            assert abs(len(pair[0].split()) - len(pair[1].split())) <= 1
+            for sign, clause in enumerate(pair):
+                assert re.fullmatch(r"[\w' -]+", clause), clause
+                assert 3 <= len(clause.split()) <= 11, clause
+                assert everything.count(clause) == 1
+                assert clause not in around
+                own_pole, other = (dimension.negative, dimension.positive)[:: 1 if sign == 0 else -1]
+                neutral = content(wording.topic) | content(other)
+                telling = {word for word in content(own_pole) if not any(akin(word, one) for one in neutral)}
+                assert telling
+                assert not [word for word in content(clause) if any(akin(word, one) for one in telling)], clause
