@@ -135,6 +135,15 @@ def choose_dtype(wanted: DType) -> str:
     return "bfloat16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float32"
 
 
+def choose_attention(wanted: Attention, shared_prefix: bool) -> Attention:
+    """What ``auto`` is for training: FlashAttention where each prompt is read twice and it is installed, else SDPA."""
+    from transformers.utils.import_utils import is_flash_attn_2_available
+
+    if wanted == "auto" and not shared_prefix and is_flash_attn_2_available():
+        return "flash_attention_2"
+    return wanted
+
+
 def load_model(files: ModelFiles, dtype: str, attention: Attention = "auto", trust_remote_code: bool = False) -> Any:
     """A causal language model, in evaluation mode, on the CPU; an adapter's stays apart from its base's weights.
 

@@ -96,9 +96,7 @@ def commit(folder: Path, draft: Manifest, counts: Mapping[str, Any]) -> None:
     for pickle in folder.rglob("training_args.bin"):  # settings.json says the same
         pickle.unlink()
     paths = _files(folder)
-    for path in paths:
-        with path.open("rb+") as stream:
-            os.fsync(stream.fileno())
+    to_disk(paths)
     names = [path.relative_to(folder).as_posix() for path in paths]
     update = {
         "kind": KIND,
@@ -107,6 +105,13 @@ def commit(folder: Path, draft: Manifest, counts: Mapping[str, Any]) -> None:
         "sizes": {name: path.stat().st_size for name, path in zip(names, paths, strict=True)},
     }
     manifest.write(folder, draft.model_copy(update=update))
+
+
+def to_disk(paths: Sequence[Path]) -> None:
+    """Wait until files are on the disk, so that no manifest is there before what it names."""
+    for path in paths:
+        with path.open("rb+") as stream:
+            os.fsync(stream.fileno())
 
 
 def newest(output: Path) -> Newest:

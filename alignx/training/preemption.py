@@ -75,6 +75,11 @@ class Preemption(TrainerCallback):
             f"asked to stop; checkpoint-{self.stopped_at} is saved, run the same command again to go on"
         )
 
+    def heed(self) -> None:
+        """Act on a signal that came with the last step, when all that training made is saved."""
+        if self._asked:
+            raise _Asked
+
     def _mark(self) -> None:
         if self._is_main:
             manifest.write_text(self._output / PREEMPTED, "asked to stop; run the same command again to go on\n")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from alignx import manifest
 from alignx.errors import CheckpointError, DataError, ModelError, SettingsError
 from alignx.manifest import DataIdentity, Manifest
-from alignx.models.loading import ModelFiles, choose_dtype, find_model, has_accelerator, load_model
+from alignx.models.loading import ModelFiles, choose_attention, choose_dtype, find_model, has_accelerator, load_model
 from alignx.models.score_cache import ScoreCache
 from alignx.prompts import Condition, Encoder, choose_condition, load_tokenizer
 from alignx.prompts.pairs import describe_counts
@@ -116,6 +116,7 @@ class _Run:
         trainer.train(resume_from_checkpoint=str(resumed.folder) if resumed.folder is not None else None)
         if preemption.stopped_at is not None:
             preemption.leave_together(self.state)
+        preemption.heed()
         if evaluation is not None and not self._evaluated(trainer.state.global_step):
             trainer.evaluate()
         self._save(trainer)
@@ -296,7 +297,8 @@ class _Run:
                     f"{resumed.folder}: adapters under DeepSpeed can be resumed by as many processes only"
                 )
             weights = ModelFiles(files.name, resumed.folder, None)  # nothing is loaded into the engine later
-        model = load_model(weights, precision, settings.attention, settings.trust_remote_code)
+        attention = choose_attention(settings.attention, settings.shared_prefix)
+        model = load_model(weights, precision, attention, settings.trust_remote_code)
         model.config._name_or_path = str(files.folder)  # TRL loads an online reference from there
         if settings.lora_rank is not None:  # PEFT writes it into the adapter
             model.name_or_path = files.name if files.revision is not None else str(files.folder.resolve())
@@ -376,6 +378,7 @@ class _Run:
             "world_size": self.state.num_processes,
         }
         saved = sorted(path for pattern in ("*.safetensors", "*.json", "*.jinja") for path in self.output.glob(pattern))
+        checkpoints.to_disk(saved)
         files = {path.name: manifest.file_digest(path) for path in saved}
         reference = {"reference": self._reference_forward} if self._reference_forward is not None else {}
         update = {"counts": counts, "files": files, "forward": {**trainer.sharing(), **reference}}

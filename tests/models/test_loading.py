@@ -3,13 +3,14 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from alignx.errors import ModelError
-from alignx.models.loading import choose_dtype, find_model, load_model
+from alignx.models.loading import choose_attention, choose_dtype, find_model, load_model
 
 
 @pytest.fixture
@@ -119,3 +120,19 @@ def test_automatic_dtype_is_bfloat16_where_the_accelerator_has_it(monkeypatch: p
     for supported, expected in ((True, "bfloat16"), (False, "float32")):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda supported=supported: supported)
         assert choose_dtype("auto") == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "shared_prefix", "installed", "expected"),
+    [
+        ("auto", True, True, "auto"),
+        ("auto", False, True, "flash_attention_2"),
+        ("auto", False, False, "auto"),
+        ("eager", False, True, "eager"),
+    ],
+)
+def test_flash_attention_is_taken_where_prompts_are_read_twice_and_it_is_there(
+    wanted: Any, shared_prefix: bool, installed: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transformers.utils.import_utils.is_flash_attn_2_available", lambda: installed)
+    assert choose_attention(wanted, shared_prefix) == expected
