@@ -76,7 +76,9 @@ def test_losses_are_those_of_a_reference_that_is_asked_at_every_step(
         both[reference] = train(settings(tiny_model, data, tmp_path / reference, **how))
     found, expected = (losses(both[reference]) for reference in ("precomputed", "online"))
     assert len(found) == 4
-    assert found == pytest.approx(expected, abs=1e-5)
+    assert found[0] == pytest.approx(expected[0], abs=1e-5)
+    # Rounding of the first step, carried on by those after it; forward_kl takes the exponential of log ratios.
+    assert found == pytest.approx(expected, abs=1e-4 if name == "forward_kl" else 1e-5)
     assert found[3] != pytest.approx(found[0], abs=1e-3), "nothing was learned, so nothing was compared"
     lines = [[line for line in read_jsonl(run / "metrics.jsonl") if "loss" in line] for run in both.values()]
     for one, other in zip(*lines, strict=True):
