@@ -15,6 +15,8 @@ Attention = Literal["auto", "sdpa", "eager", "flash_attention_2"]
 
 _ADAPTER = "adapter_config.json"
 _FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "tokenizer*"]
+_CHANGES_NOTHING = ("_name_or_path", "dtype", "torch_dtype", "transformers_version", "use_cache")
+"""Settings of a config.json that change no log-probability; the precision is ours to choose."""
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "chat_template.jinja", "chat_template.json")
 
 
@@ -44,10 +46,11 @@ class ModelFiles:
         )
 
     def _digest(self) -> str:
-        """Of the weights: an adapter's together with its base's."""
+        """Of the weights and what is computed with them: an adapter's together with its base's."""
         weights = [[path.name, file_digest(path)] for path in sorted(self.folder.glob("*.safetensors"))]
         if self.base is None:
-            return digest(weights)
+            config = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+            return digest(weights, {name: value for name, value in config.items() if name not in _CHANGES_NOTHING})
         how = json.loads((self.folder / _ADAPTER).read_text(encoding="utf-8"))
         return digest(weights, [how.get(name) for name in ("r", "lora_alpha", "use_rslora")], self.base._digest())
 

@@ -61,7 +61,8 @@ def trl_config(settings: TrainSettings, *, steps: int, accumulation: int, dtype:
             logging_nan_inf_filter=False,
             report_to=settings.report_to,
             remove_unused_columns=False,
-            seed=settings.seed if settings.seed is not None else 42,
+            seed=settings.drawing_seed,
+            data_seed=settings.drawing_seed,
             disable_tqdm=True,
         )
 

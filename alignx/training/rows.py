@@ -1,6 +1,7 @@
 """Encoded pairs of a run: made from its records or found ready, memory-mapped, and divided."""
 
 import json
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +88,8 @@ class Rows:
         """The encoded pairs, memory-mapped, each with its row number; and how they are divided."""
         settings = self._settings
         rows = self._mapped(prepared)
-        seed = settings.seed if settings.seed is not None else 42
         if settings.subset is not None:
-            rows = self._drawn(rows, settings.subset, seed)
+            rows = self._drawn(rows, settings.subset, settings.drawing_seed)
         if settings.drop_empty:
             told = [row for row, empty in enumerate(rows["persona_empty"]) if not empty]
             self._say(
@@ -101,7 +101,7 @@ class Rows:
             rows["target"],
             eval_rows=settings.eval_rows,
             global_batch=settings.global_batch,
-            seed=seed,
+            seed=settings.drawing_seed,
         )
         return rows, parts
 
@@ -143,6 +143,16 @@ class Rows:
                 "evaluate on others"
             )
         return evaluation
+
+    def read_in_training(self, parts: Split) -> list[int]:
+        """Numbers of the training rows that the run will reach: not all when ``--max-steps`` ends it early."""
+        from accelerate.data_loader import SeedableRandomSampler
+
+        count = self._settings.steps(len(parts.train)) * self._settings.global_batch
+        if count >= len(parts.train):
+            return list(parts.train)
+        order = SeedableRandomSampler(parts.train, data_seed=self._settings.drawing_seed)  # what the trainer draws by
+        return [parts.train[place] for place in islice(order, count)]
 
     def save_split(self, parts: Split, rows: Any) -> None:
         """Name the records that do not train, in ``split.json``."""

@@ -103,7 +103,8 @@ class _Run:
         evaluation = source.load_evaluation(rows, data.taxonomy) if self.settings.eval_data is not None else None
         reference: dict[str, int] = {}
         if self.settings.reference == "precomputed":
-            rows = self._with_references(files, tokenizer, rows, sorted({*parts.train, *parts.evaluation}), reference)
+            needed = sorted({*source.read_in_training(parts), *parts.evaluation})
+            rows = self._with_references(files, tokenizer, rows, needed, reference)
             if evaluation is not None:
                 evaluation = self._with_references(files, tokenizer, evaluation, range(len(evaluation)), reference)
         training = rows.select(parts.train)

@@ -151,6 +151,11 @@ class TrainSettings(ConditionSettings, SourceSettings):
             )
         return self
 
+    @property
+    def drawing_seed(self) -> int:
+        """Of every draw: which rows train, which are held out, in what order they are read."""
+        return 42 if self.seed is None else self.seed
+
     def steps(self, rows: int) -> int:
         """Optimiser steps over so many training rows: whole batches only, ``floor(rows / global batch)`` an epoch."""
         return self.max_steps or self.epochs * (rows // self.global_batch)

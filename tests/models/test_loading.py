@@ -57,6 +57,19 @@ def test_folder_with_pickled_weights_only_is_refused(copied: Path) -> None:
         find_model(str(copied))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "another"),
+    [("rms_norm_eps", 1e-3, True), ("rope_theta", 5.0, True), ("use_cache", False, False), ("dtype", "bfloat16", False)],
+)
+def test_a_setting_that_changes_what_is_computed_makes_another_model(
+    name: str, value: Any, another: bool, tiny_model: Path, copied: Path
+) -> None:
+    config = json.loads((copied / "config.json").read_text())
+    (copied / "config.json").write_text(json.dumps({**config, name: value}))
+    digests = [find_model(str(folder)).identity().digest for folder in (tiny_model, copied)]
+    assert (digests[0] != digests[1]) is another
+
+
 def test_copied_model_has_the_same_identity_but_for_its_name(tiny_model: Path, copied: Path) -> None:
     original, copy = (find_model(str(folder)).identity("float32") for folder in (tiny_model, copied))
     assert copy.name != original.name

@@ -19,7 +19,7 @@ from alignx.training.references import References, reference_scores
 from alignx.training.run import train
 from tests.evaluation.conftest import perturbed
 from tests.evaluation.conftest import settings as settings_of_scores
-from tests.training.runs import losses, planted, read_jsonl, response_logp, settings, short_records
+from tests.training.runs import batches, losses, planted, read_jsonl, response_logp, settings, short_records
 from tests.worlds import write_jsonl
 
 
@@ -130,6 +130,18 @@ def test_a_second_run_computes_nothing_and_loads_no_reference(
     assert "reference: 0 pairs computed, 8 remembered" in capsys.readouterr().err
     assert manifest.read(second).counts["reference"] == {"remembered": 8, "computed": 0}
     assert losses(second)[0] == pytest.approx(losses(first)[0], abs=1e-6)  # ln 2 of the same batch
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_a_run_that_ends_early_asks_the_reference_only_for_what_it_reads(
+    steps: int, tiny_model: Path, data: Path, tmp_path: Path
+) -> None:
+    """8 records, 4 a step: the third step is in the second epoch."""
+    with watched() as read:
+        run = train(settings(tiny_model, data, tmp_path / "run", max_steps=steps, log_batches=True))
+    trained_on = [name for ids in batches(run) for name in ids]
+    assert len(trained_on) == 4 * steps
+    assert sorted(read) == sorted(set(trained_on))
 
 
 def test_no_reference_is_in_memory_while_training(tiny_model: Path, data: Path, tmp_path: Path) -> None:
@@ -352,4 +364,4 @@ def test_the_folder_is_the_one_that_was_set_else_that_of_the_environment(
         for place in ("own", "environment")
     ]
     assert known[0] == known[1]
-    assert len(known[0]) == 8
+    assert len(known[0]) == 4
