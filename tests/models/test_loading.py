@@ -59,7 +59,12 @@ def test_folder_with_pickled_weights_only_is_refused(copied: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value", "another"),
-    [("rms_norm_eps", 1e-3, True), ("rope_theta", 5.0, True), ("use_cache", False, False), ("dtype", "bfloat16", False)],
+    [
+        ("rms_norm_eps", 1e-3, True),
+        ("rope_theta", 5.0, True),
+        ("use_cache", False, False),
+        ("dtype", "bfloat16", False),
+    ],
 )
 def test_a_setting_that_changes_what_is_computed_makes_another_model(
     name: str, value: Any, another: bool, tiny_model: Path, copied: Path
