@@ -13,6 +13,7 @@ class ExitCode(IntEnum):
     SETTINGS = 2
     DATA = 3
     MODEL = 4
+    API = 5
     PARTIAL = 6
     PREEMPTED = 85
     INTERRUPTED = 130
@@ -40,6 +41,18 @@ class ModelError(AlignXError, RuntimeError):
     """A model, tokenizer or chat template cannot do what was asked of it."""
 
     exit_code = ExitCode.MODEL
+
+
+class ApiError(AlignXError, RuntimeError):
+    """A server cannot be asked at all: a wrong key, an unknown model, a used-up quota; replies so far are kept."""
+
+    exit_code = ExitCode.API
+
+
+class PartialError(AlignXError, RuntimeError):
+    """The work stopped before its end and kept what it had; the same command goes on."""
+
+    exit_code = ExitCode.PARTIAL
 
 
 class TrainingError(AlignXError, RuntimeError):

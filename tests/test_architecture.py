@@ -21,9 +21,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "records": {"errors", "manifest", "settings"},
     "prompts": {"errors", "manifest", "settings", "records"},
     "models": {"errors", "manifest", "settings", "records", "prompts"},
+    "intervals": set(),
+    "chat": {"errors", "manifest", "settings"},
+    "annotation": {"errors", "manifest", "settings", "intervals", "pages", "records", "prompts", "models", "chat"},
     "training": {"errors", "manifest", "settings", "records", "prompts", "models"},
-    "evaluation": {"errors", "manifest", "settings", "pages", "records", "prompts", "models"},
-    "cli": {"errors", "manifest", "settings", "records", "prompts", "models", "training", "evaluation"},
+    "evaluation": {"errors", "manifest", "settings", "intervals", "pages", "records", "prompts", "models"},
+    "cli": {"errors", "manifest", "settings", "records", "prompts", "models", "chat", "annotation"}
+    | {"training", "evaluation"},
     "__main__": {"cli"},
     "__init__": set(),
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 from alignx import manifest
 from alignx.errors import DataError
-from alignx.evaluation.intervals import Estimate, clustered_mean
+from alignx.intervals import Estimate, clustered_mean
 from alignx.evaluation.scores import Score, read_scores
 from alignx.evaluation.settings import AccuracySettings
 from alignx.manifest import Manifest

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from alignx.evaluation.intervals import Estimate, clustered_mean
+from alignx.intervals import Estimate, clustered_mean
 from alignx.prompts import Condition, Method
 from alignx.prompts.telling import Told, tell
 from alignx.records import Record, Taxonomy

@@ -10,7 +10,7 @@ import pytest
 
 from alignx.evaluation.accuracy import compare
 from alignx.evaluation.grid import margins
-from alignx.evaluation.intervals import Estimate, clustered_mean
+from alignx.intervals import Estimate, clustered_mean
 from alignx.evaluation.scores import Score, read_scores, score
 from alignx.evaluation.settings import ScoreSettings
 from alignx.models.tiny import TinyModelSettings, make

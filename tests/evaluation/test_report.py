@@ -17,7 +17,7 @@ from alignx.evaluation.accuracy import compare
 from alignx.evaluation.baselines import Baseline
 from alignx.evaluation.grid import Outcome, compare_all, evaluate, margins
 from alignx.evaluation.grid_settings import Cell, EvaluateSettings, Expectation, Policy
-from alignx.evaluation.intervals import Estimate
+from alignx.intervals import Estimate
 from alignx.evaluation.report import write_report
 from alignx.evaluation.report.accuracies import accuracies, expectations, interval, meanings, percent
 from alignx.evaluation.report.examples import examples

@@ -18,7 +18,7 @@ from alignx.errors import AlignXError, DataError
 from alignx.evaluation.accuracy import compare_files
 from alignx.evaluation.grid import Outcome, compare_all, evaluate, margins
 from alignx.evaluation.grid_settings import EvaluateSettings
-from alignx.evaluation.intervals import Estimate, clustered_mean
+from alignx.intervals import Estimate, clustered_mean
 from alignx.evaluation.scores import score
 from alignx.manifest import Manifest
 from alignx.models.loading import find_model

@@ -7,7 +7,7 @@ from alignx import manifest
 from alignx.errors import DataError
 from alignx.evaluation.grid import Outcome, notes_of
 from alignx.evaluation.grid_settings import EvaluateSettings, Expectation, Role
-from alignx.evaluation.intervals import Estimate
+from alignx.intervals import Estimate
 from alignx.pages import Block, Definitions, Figure, Paragraph, Row, Table, literal
 from alignx.pages.document import Mark
 from alignx.prompts.condition import PersonaSource

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from alignx.evaluation.intervals import Estimate, clustered_mean
+from alignx.intervals import Estimate, clustered_mean
 from tests.records.world import DEMO, direction, made, rows
 
 Row = dict[str, Any]

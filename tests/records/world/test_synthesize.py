@@ -11,7 +11,7 @@ import pytest
 from alignx import manifest
 from alignx.cli import main
 from alignx.errors import DataError
-from alignx.evaluation.intervals import clustered_mean
+from alignx.intervals import clustered_mean
 from alignx.prompts import Condition, Method, PersonaSource, render, tell
 from alignx.records import Records, load_taxonomy
 from alignx.records.world import load_phrases, load_wordings

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from alignx.evaluation.intervals import clustered_mean
+from alignx.intervals import clustered_mean
 
 
 def test_interval_worked_by_hand_for_three_clusters() -> None:

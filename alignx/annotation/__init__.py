@@ -1,0 +1,1 @@
+"""Preference directions for history that comes without: questions about each item, put to a model."""
