@@ -241,6 +241,6 @@ def _help(group: str = "") -> str:
             "--output out/base.jsonl",
             "  python eval/acc.py --policy out/ica.jsonl --reference out/base.jsonl",
             "",
-            "exit codes: 0 ok, 2 settings, 3 data, 4 model, 6 partial, 85 preempted, 130 interrupted",
+            "exit codes: 0 ok, 2 settings, 3 data, 4 model, 5 server, 6 partial, 85 preempted, 130 interrupted",
         ]
     return "\n".join(lines)

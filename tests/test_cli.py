@@ -84,6 +84,7 @@ WORDS = {
     ExitCode.SETTINGS: "settings",
     ExitCode.DATA: "data",
     ExitCode.MODEL: "model",
+    ExitCode.API: "server",
     ExitCode.PARTIAL: "partial",
     ExitCode.PREEMPTED: "preempted",
     ExitCode.INTERRUPTED: "interrupted",

@@ -7,9 +7,9 @@ from typing import Any
 
 from alignx import manifest
 from alignx.errors import DataError
-from alignx.intervals import Estimate, clustered_mean
 from alignx.evaluation.scores import Score, read_scores
 from alignx.evaluation.settings import AccuracySettings
+from alignx.intervals import Estimate, clustered_mean
 from alignx.manifest import Manifest
 
 SHARED = ("data.digest", "data.records", "taxonomy", "condition", "model.dtype")

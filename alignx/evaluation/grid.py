@@ -12,9 +12,9 @@ from alignx import manifest
 from alignx.errors import DataError, SettingsError
 from alignx.evaluation.accuracy import OF_CONDITION, Accuracy, Compared, compare_files
 from alignx.evaluation.grid_settings import Cell, EvaluateSettings, Expectation, Policy
-from alignx.intervals import Estimate, clustered_mean
 from alignx.evaluation.scores import Loader, Score, score
 from alignx.evaluation.settings import ScoreSettings
+from alignx.intervals import Estimate, clustered_mean
 from alignx.manifest import Manifest
 from alignx.models.loading import ModelFiles, find_model, load_model
 

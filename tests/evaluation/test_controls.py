@@ -10,9 +10,9 @@ import pytest
 
 from alignx.evaluation.accuracy import compare
 from alignx.evaluation.grid import margins
-from alignx.intervals import Estimate, clustered_mean
 from alignx.evaluation.scores import Score, read_scores, score
 from alignx.evaluation.settings import ScoreSettings
+from alignx.intervals import Estimate, clustered_mean
 from alignx.models.tiny import TinyModelSettings, make
 from alignx.records.world.synthesize import SynthesizeSettings, synthesize
 from alignx.training.run import train

@@ -17,9 +17,9 @@ from alignx.evaluation import grid
 from alignx.evaluation.accuracy import accuracy, compare
 from alignx.evaluation.grid import Outcome, compare_all, describe, evaluate, holds, margins
 from alignx.evaluation.grid_settings import Cell, EvaluateSettings, Expectation, Policy
-from alignx.intervals import Estimate, clustered_mean
 from alignx.evaluation.scores import Score, read_scores, score
 from alignx.evaluation.settings import AccuracySettings, ScoreSettings
+from alignx.intervals import Estimate, clustered_mean
 from alignx.manifest import Manifest
 from tests.evaluation.conftest import cell, evaluation, perturbed
 from tests.evaluation.test_accuracy import by_id, one, write

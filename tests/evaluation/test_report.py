@@ -17,11 +17,11 @@ from alignx.evaluation.accuracy import compare
 from alignx.evaluation.baselines import Baseline
 from alignx.evaluation.grid import Outcome, compare_all, evaluate, margins
 from alignx.evaluation.grid_settings import Cell, EvaluateSettings, Expectation, Policy
-from alignx.intervals import Estimate
 from alignx.evaluation.report import write_report
 from alignx.evaluation.report.accuracies import accuracies, expectations, interval, meanings, percent
 from alignx.evaluation.report.examples import examples
 from alignx.evaluation.report.surroundings import durations, training_curves, without_a_model
+from alignx.intervals import Estimate
 from alignx.manifest import DataIdentity, Manifest
 from alignx.pages import Definitions, Figure, Fold, Paragraph, Quote, Row, Table
 from alignx.pages.inline import plain

@@ -18,8 +18,8 @@ from alignx.errors import AlignXError, DataError
 from alignx.evaluation.accuracy import compare_files
 from alignx.evaluation.grid import Outcome, compare_all, evaluate, margins
 from alignx.evaluation.grid_settings import EvaluateSettings
-from alignx.intervals import Estimate, clustered_mean
 from alignx.evaluation.scores import score
+from alignx.intervals import Estimate, clustered_mean
 from alignx.manifest import Manifest
 from alignx.models.loading import find_model
 from alignx.prompts import choose_condition, load_tokenizer
