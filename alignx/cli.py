@@ -18,6 +18,7 @@ EXTRAS = {
     "model": ("torch", "transformers", "accelerate", "safetensors", "jinja2"),
     "train": ("trl", "datasets", "peft", "matplotlib"),
     "eval": ("scipy",),
+    "judge": ("openai",),
 }
 """Which extra of the package brings which import."""
 
@@ -57,6 +58,22 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         "make records of invented users whose preferences are known",
         "alignx.records.world.synthesize:SynthesizeSettings",
         "alignx.records.world.synthesize:synthesize",
+    ),
+    ("data", "convert"): Command(
+        "make records from your own users' rows, CSV or JSON Lines",
+        "alignx.records.converting.settings:ConvertSettings",
+        "alignx.records.converting.conversion:convert",
+    ),
+    ("annotate", "directions"): Command(
+        "infer the preference direction of history items, for PBA",
+        "alignx.annotation.settings:AnnotateSettings",
+        "alignx.annotation.annotating:annotate",
+        "the same command goes on from the replies that are there",
+    ),
+    ("annotate", "oracle"): Command(
+        "answer from a synthetic world's truth, as a local server",
+        "alignx.annotation.oracle:OracleSettings",
+        "alignx.annotation.oracle:serve",
     ),
     ("tiny-model",): Command(
         "make a small stand-in model, trained or not",
@@ -122,8 +139,9 @@ def _dispatch(arguments: list[str]) -> None:
     if arguments == ["--version"]:
         print(f"{PROG} {__version__}")
         return
-    if arguments[0] == "data" and arguments[1:] in ([], ["-h"], ["--help"]):
-        print(_help("data"))
+    groups = {words[0] for words in COMMANDS if len(words) > 1}
+    if arguments[0] in groups and arguments[1:] in ([], ["-h"], ["--help"]):
+        print(_help(arguments[0]))
         return
     words = next((w for w in COMMANDS if tuple(arguments[: len(w)]) == w), None)
     if words is None:

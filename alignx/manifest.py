@@ -21,7 +21,17 @@ FORMAT: Final = "alignx-manifest/1"
 FOLDER_MANIFEST = "manifest.json"
 
 Kind = Literal[
-    "world", "prepared", "checkpoint", "scores", "accuracy", "tiny-model", "data-report", "report", "training-state"
+    "world",
+    "converted",
+    "annotated",
+    "prepared",
+    "checkpoint",
+    "scores",
+    "accuracy",
+    "tiny-model",
+    "data-report",
+    "report",
+    "training-state",
 ]
 
 

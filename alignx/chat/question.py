@@ -1,10 +1,12 @@
 """What is asked in one request, and the reply that cannot be used."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from alignx.errors import AlignXError
+from alignx.manifest import digest
 
 
 class UnreadableError(AlignXError, ValueError):
@@ -23,3 +25,61 @@ class Question:
     """Of the schema: letters, digits, underscores."""
     max_tokens: int
     """Tokens that the reply may have; more than it needs when it is what was asked for."""
+
+    @property
+    def characters(self) -> int:
+        """Of the texts and the schema, to estimate tokens from."""
+        return len(self.system) + len(self.user) + self._schema_characters
+
+    @cached_property
+    def _schema_characters(self) -> int:
+        return len(str(self.schema))
+
+
+@dataclass(frozen=True)
+class Request:
+    """A question as a particular model is asked it."""
+
+    question: Question
+    model: str
+    temperature: float | None
+    structure: str
+
+    @cached_property
+    def id(self) -> str:
+        """Digest of everything that decides the reply; not of the address, since servers move."""
+        asked = self.question
+        return digest(
+            "chat/1",
+            [self.model, self.temperature, self.structure],
+            [asked.system, asked.user, asked.schema, asked.name, asked.max_tokens],
+        )[:32]
+
+    @cached_property
+    def body(self) -> dict[str, Any]:
+        """What is sent."""
+        asked = self.question
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": [{"role": "system", "content": asked.system}, {"role": "user", "content": asked.user}],
+            "max_completion_tokens": asked.max_tokens,
+        }
+        if self.temperature is not None:
+            body["temperature"] = self.temperature
+        if self.structure == "schema":
+            schema = {"name": asked.name, "strict": True, "schema": dict(asked.schema)}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        elif self.structure == "json":
+            body["response_format"] = {"type": "json_object"}
+        return body
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A request, what it is about, and how its reply is read."""
+
+    name: str
+    """Of what is asked about, for messages."""
+    request: Request
+    read: Callable[[str], object]
+    """Takes the reply's text; raises :class:`UnreadableError`."""

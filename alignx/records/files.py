@@ -17,22 +17,27 @@ class BadRow(DataError):
     """A row that cannot be read although the rows after it can."""
 
 
-def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
+def read_rows(path: Path, suffix: str | None = None) -> Iterator[tuple[str, Any]]:
     """Each row of a file with where it stands (``name:line`` for JSON Lines, ``name: row N`` otherwise, from 1).
 
     An unreadable line of JSON Lines is yielded as a :class:`BadRow`, since the lines after it can still be read.
 
+    Args:
+        path: The file.
+        suffix: What to read it as, if its name does not say; one of :data:`SUFFIXES`.
+
     Raises:
         DataError: The file is missing, empty, cut, of an unknown kind, or not UTF-8.
     """
-    if path.suffix not in SUFFIXES:
+    kind = suffix or path.suffix
+    if kind not in SUFFIXES:
         raise DataError(f"{path}: unknown kind of file {path.suffix!r}, expected one of {', '.join(SUFFIXES)}")
     try:
         if path.stat().st_size == 0:
             raise DataError(f"{path}: the file is empty, expected records")
-        if path.suffix == ".parquet":
+        if kind == ".parquet":
             yield from _parquet(path)
-        elif path.suffix == ".jsonl":
+        elif kind == ".jsonl":
             yield from _json_lines(path)
         else:
             yield from _json(path)

@@ -2,8 +2,9 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from alignx.errors import DataError
 from alignx.manifest import DataIdentity, RunningDigest
@@ -79,6 +80,14 @@ class Records:
         Raises:
             DataError: A row is invalid and may not be skipped, or there are no records at all.
         """
+        return (record for record, _ in self.with_rows())
+
+    def with_rows(self) -> Iterator[tuple[Record, Mapping[str, Any]]]:
+        """Each record with the row it was read from, fields that mean nothing here included.
+
+        Raises:
+            DataError: A row is invalid and may not be skipped, or there are no records at all.
+        """
         self._reset()
         parser = RecordParser(self.taxonomy)
         self.unused_fields = parser.unused_fields
@@ -96,7 +105,7 @@ class Records:
             self._count += 1
             self._digest.add(record.id)
             self._digest.add(record.digest)
-            yield record
+            yield record, raw
         if not self._count:
             raise NoRecordsError(
                 f"{self.source}: no records, expected at least one ({len(self.problems)} rows were skipped)"
