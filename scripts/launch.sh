@@ -12,20 +12,27 @@ shift
 config=$root/configs/train/$method.yaml
 command=(train)
 given=$config
+asked_for=$method
 for ((i = 1; i <= $#; i++)); do
   next=$((i + 1))
   case ${!i} in
   --config) given=${!next:-} ;;
   --config=*) given=${!i#--config=} ;;
+  --method) asked_for=${!next:-} ;;
+  --method=*) asked_for=${!i#--method=} ;;
   esac
 done
 if [[ $given == "$config" ]]; then
   command+=(--config "$config")
 elif [[ -f $given ]] && ! grep -Eq "^method: *$method *(#.*)?$" "$given"; then
-  echo "$(basename "$0"): error: $given does not say \`method: $method\`, expected a file for train_$method.sh" >&2
+  echo "train_$method.sh: error: $given does not say \`method: $method\`, expected a file for train_$method.sh" >&2
   exit 2
 fi
 command+=("$@")
+if [[ $asked_for != "$method" ]]; then
+  echo "train_$method.sh: error: --method: got '$asked_for', but this script is for '$method'" >&2
+  exit 2
+fi
 
 output=$(python -m alignx "${command[@]}" --check) # an impossible setting is refused here, before anything is loaded
 for flag in "$@"; do

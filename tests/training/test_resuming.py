@@ -19,7 +19,16 @@ import torch
 
 from alignx import manifest
 from alignx.cli import main
-from alignx.errors import AlignXError, CheckpointError, ModelError, PreemptedError, SettingsError, TrainingError
+from alignx.errors import (
+    AlignXError,
+    CheckpointError,
+    DataError,
+    ModelError,
+    PreemptedError,
+    SettingsError,
+    TrainingError,
+)
+from alignx.locking import hold
 from alignx.training import checkpoints
 from alignx.training.run import train
 from alignx.training.settings import TrainSettings
@@ -246,6 +255,29 @@ def test_an_evaluation_after_the_last_step_is_logged_once_however_often_the_run_
 
 
 # A finished run.
+
+
+def test_two_runs_never_write_the_same_output(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    output.mkdir()
+    with (
+        hold(output / ".lock", "training to this output"),
+        pytest.raises(
+            DataError, match=rf"run: process {os.getpid()} is training to this output; wait for it or end it"
+        ),
+    ):
+        train(settings(tiny_model, data, output))
+    assert sorted(path.name for path in output.iterdir()) == [".lock"]
+    train(settings(tiny_model, data, output, max_steps=1))
+    assert not (output / ".lock").exists()
+
+
+def test_an_output_that_is_no_training_run_is_refused_in_a_word(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(tiny_model, tmp_path / "other"))
+    with pytest.raises(
+        DataError, match="other: holds 'tiny-model', which is no training run; choose another --output$"
+    ):
+        train(settings(tiny_model, data, other))
 
 
 def test_a_finished_run_keeps_no_checkpoint_and_does_nothing_again(
