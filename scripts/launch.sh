@@ -4,7 +4,8 @@
 # On one machine it starts a process for every visible GPU under ZeRO-3, or one on the CPU. Anything else is yours to say:
 #   ACCELERATE_ARGS="--config_file configs/accelerate/zero2.yaml --num_processes 4" bash scripts/train_ica.sh …
 # SIGTERM, SIGUSR1 or SIGHUP save a checkpoint after the present step, and the script leaves with 85: start it again with
-# the same flags to go on. A second Ctrl-C does not wait. Nothing that it started outlives it.
+# the same flags to go on. A second Ctrl-C does not wait. Nothing that it started outlives it,
+# unless it is killed with SIGKILL itself; what is left of it then holds the output against a second start.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 method=$1

@@ -318,15 +318,13 @@ def test_a_reference_that_does_not_fit_whole_is_refused() -> None:
         plan(published("--gpus", "8", "--gpu-memory", "16"))
 
 
-@pytest.mark.parametrize(
-    ("gpus", "expected"), [("8", "--reference online --micro-batch 1 "), ("1", "--reference online ")]
-)
-def test_what_fits_without_a_whole_reference_is_then_accepted(gpus: str, expected: str) -> None:
+@pytest.mark.parametrize("gpus", ["1", "8"])
+def test_what_fits_without_a_whole_reference_is_then_accepted(gpus: str) -> None:
     machine = ("--gpus", gpus, "--gpu-memory", "16", "--zero", "3", "--offload")
     with pytest.raises(SettingsError) as refused:
         plan(published(*machine))
     advice = str(refused.value).split("; what fits: ")[1].split("; or ")[0].split(" (")[0]
-    assert advice.startswith("--reference online"), expected
+    assert advice.startswith("--reference online")
     assert "fits" in plan(published(*machine, *advice.split()))
 
 
