@@ -1,6 +1,7 @@
 """Scoring a source of records: right numbers, whatever the batch, the order and the interruptions."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
