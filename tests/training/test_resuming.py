@@ -410,7 +410,6 @@ def test_lines_that_a_kill_cut_off_or_that_are_behind_the_checkpoint_are_written
         ({"method": "pba"}, r"method \(ica against pba\)"),
         ({"dtype": "bfloat16"}, r"dtype \(float32 against bfloat16\)"),
         ({"epochs": 3}, r"epochs \(2 against 3\)"),
-        ({"lora_rank": 2}, r"lora_rank \(None against 2\)"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -431,6 +430,20 @@ def test_a_changed_setting_is_refused_by_name_before_a_model_is_loaded(
         train(settings(tiny_model, data, copied, **{**EVERY_STEP, **change}))
     assert snapshot(copied / "checkpoint-3") == before
     assert manifest.read_if_present(copied) is None
+
+
+@pytest.mark.parametrize("despite", [(), ("lora_rank",)])
+def test_adapters_take_over_nothing_of_whole_weights(
+    despite: tuple[str, ...], copied: Path, tiny_model: Path, data: Path
+) -> None:
+    wanted = settings(tiny_model, data, copied, **EVERY_STEP, lora_rank=2, resume_despite=despite)
+    with pytest.raises(SettingsError, match=r"trains other weights, which differ in lora_rank \(None against 2\)"):
+        train(wanted)
+
+
+def test_a_difference_that_there_is_not_cannot_be_overridden(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"--resume-despite: 'betta' is nothing that .*; did you mean 'beta'\?"):
+        settings(tiny_model, data, tmp_path, resume_despite=("beta", "betta"))
 
 
 def test_other_records_are_refused_and_setting_them_back_goes_on_as_if_nothing_had_been(
