@@ -222,7 +222,7 @@ def refuse(folder: Path, differing: Mapping[str, str], despite: Sequence[str]) -
     if others:
         named = "; ".join(f"{name} ({values})" for name, values in others.items())
         raise SettingsError(
-            f"{folder}: trains other weights, which differ in {named}, so nothing of it can be taken over; set it back, "
+            f"{folder}: trains other weights, which differ in {named}, so nothing can be taken over; set it back, "
             "or choose another --output"
         )
     refused = {name: values for name, values in differing.items() if name not in despite}
