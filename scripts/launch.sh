@@ -4,7 +4,8 @@
 # On one machine it starts a process for every visible GPU under ZeRO-3, or one on the CPU. Anything else is yours to say:
 #   ACCELERATE_ARGS="--config_file configs/accelerate/zero2.yaml --num_processes 4" bash scripts/train_ica.sh …
 # SIGTERM, SIGUSR1 or SIGHUP save a checkpoint after the present step, and the script leaves with 85: start it again with
-# the same flags to go on. A second Ctrl-C does not wait. Nothing that it started outlives it.
+# the same flags to go on. A second Ctrl-C does not wait. Nothing that it started outlives it,
+# unless it is killed with SIGKILL itself; what is left of it then holds the output against a second start.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 method=$1
@@ -12,20 +13,27 @@ shift
 config=$root/configs/train/$method.yaml
 command=(train)
 given=$config
+asked_for=$method
 for ((i = 1; i <= $#; i++)); do
   next=$((i + 1))
   case ${!i} in
   --config) given=${!next:-} ;;
   --config=*) given=${!i#--config=} ;;
+  --method) asked_for=${!next:-} ;;
+  --method=*) asked_for=${!i#--method=} ;;
   esac
 done
 if [[ $given == "$config" ]]; then
   command+=(--config "$config")
 elif [[ -f $given ]] && ! grep -Eq "^method: *$method *(#.*)?$" "$given"; then
-  echo "$(basename "$0"): error: $given does not say \`method: $method\`, expected a file for train_$method.sh" >&2
+  echo "train_$method.sh: error: $given does not say \`method: $method\`, expected a file for train_$method.sh" >&2
   exit 2
 fi
 command+=("$@")
+if [[ $asked_for != "$method" ]]; then
+  echo "train_$method.sh: error: --method: got '$asked_for', but this script is for '$method'" >&2
+  exit 2
+fi
 
 output=$(python -m alignx "${command[@]}" --check) # an impossible setting is refused here, before anything is loaded
 for flag in "$@"; do

@@ -91,11 +91,13 @@ WORDS = {
 }
 
 
-def test_a_group_has_its_own_help(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = in_process(capsys, "data", "--help")
+@pytest.mark.parametrize("group", sorted({words[0] for words in COMMANDS if len(words) > 1}))
+def test_a_group_has_its_own_help(capsys: pytest.CaptureFixture[str], group: str) -> None:
+    code, out, _ = in_process(capsys, group, "--help")
     assert code == 0
     listed = [line.split("  ")[1] for line in out.splitlines() if line.startswith("  ")]
-    assert listed == [name for name in NAMES if name.startswith("data ")]
+    assert listed == [name for name in NAMES if name.startswith(f"{group} ")]
+    assert in_process(capsys, group) == (0, out, "")
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,7 +54,7 @@ def _rates(found: Agreement) -> Table:
         Row(("the opposite pole inferred there", *_cells(found.reversed))),
         Row(("where a pole is inferred", *_cells(found.stated))),
     ]
-    return Table(("share of levels, %", "agreement", "95 % interval", "levels", "clusters"), rows, align="lrrrr")
+    return Table(("", "share, %", "95 % interval", "levels", "clusters"), rows, align="lrrrr")
 
 
 def _confusion(found: Agreement) -> Table:

@@ -251,6 +251,7 @@ class _Run:
                 **self.settings.model_dump(mode="json", exclude=_CHANGES_NOTHING),
                 "way": self.settings.asking,
                 "prompt": self.way.digest,
+                "annotator": self._model_name(),
             },
             versions=manifest.versions("openai", "torch", "transformers"),
         )

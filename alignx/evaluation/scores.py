@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from alignx import manifest
 from alignx.errors import DataError, SettingsError
 from alignx.evaluation.settings import ScoreSettings
+from alignx.locking import hold
 from alignx.manifest import Manifest, ModelIdentity
 from alignx.models.candidates import BATCH_TOKENS, Candidates
 from alignx.models.loading import Attention, ModelFiles, choose_dtype, find_model, has_accelerator, load_model
@@ -206,7 +207,7 @@ class _Run:
         """
         if self.state.is_main_process:
             self.drafts.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(self.drafts / "lock")
+            self._lock = hold(self.drafts / "lock", "scoring to this output")
             if manifest.read_if_present(self.drafts) is None:
                 manifest.write(self.drafts, wanted)
         self.state.wait_for_everyone()
@@ -380,21 +381,3 @@ def read_scores(path: Path) -> tuple[dict[str, Score], Manifest]:
 def _is_whole(path: Path, found: Manifest) -> bool:
     """Whether a file has the bytes its manifest was written for, whatever both are called now."""
     return manifest.file_digest(path) in found.files.values()
-
-
-def _lock(path: Path) -> Any:
-    """Hold a file until this process ends, so that two runs never write the same output.
-
-    Raises:
-        DataError: Another run holds it.
-    """
-    import fcntl
-
-    stream = path.open("w")
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise DataError(
-            f"{path.parent}: another process is scoring to this output; wait for it, or choose another"
-        ) from None
-    return stream

@@ -107,7 +107,9 @@ def _profile(
     ready = teller.persona.profile
     wanted = condition.profile
     if wanted is ProfileSource.AUTO:
-        wanted = ProfileSource.HISTORY if ready is None else ProfileSource.READY
+        # A ready profile is of the whole history, and training tells a drawn part of it where it can.
+        drawn = condition.history == "sampled" and any(item.direction is not None for item in (*comments, *choices))
+        wanted = ProfileSource.HISTORY if drawn or ready is None else ProfileSource.READY
     if wanted is ProfileSource.READY:
         if ready is None:
             raise DataError("has no 'profile'; --profile history makes one from the items' directions")

@@ -47,6 +47,8 @@ CHANGES_NO_RESULT = frozenset(
     }
 )
 """Settings that a resumed run may have otherwise; what data, taxonomy and model are is told by their digests."""
+DECIDES_WHAT_IS_TRAINED = ("lora_rank", "lora_targets")
+"""Settings across which no weight and no state of the optimiser fits."""
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,13 @@ def refuse(folder: Path, differing: Mapping[str, str], despite: Sequence[str]) -
     Raises:
         SettingsError: There is one.
     """
+    others = {name: values for name, values in differing.items() if name in DECIDES_WHAT_IS_TRAINED}
+    if others:
+        named = "; ".join(f"{name} ({values})" for name, values in others.items())
+        raise SettingsError(
+            f"{folder}: trains other weights, which differ in {named}, so nothing can be taken over; set it back, "
+            "or choose another --output"
+        )
     refused = {name: values for name, values in differing.items() if name not in despite}
     if refused:
         named = "; ".join(f"{name} ({values})" for name, values in refused.items())

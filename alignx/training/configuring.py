@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from alignx.errors import SettingsError
-from alignx.models.loading import has_accelerator
+from alignx.models.loading import ModelFiles, has_accelerator
 from alignx.training.settings import TrainSettings
 
 
@@ -65,6 +65,34 @@ def trl_config(settings: TrainSettings, *, steps: int, accumulation: int, dtype:
             data_seed=settings.drawing_seed,
             disable_tqdm=True,
         )
+
+
+def refuse_unknown_targets(settings: TrainSettings, files: ModelFiles) -> None:
+    """Refuse adapters on layers that the model does not have, before anything is computed.
+
+    Raises:
+        SettingsError: It has none of some name.
+    """
+    if settings.lora_rank is None or settings.lora_targets == "all-linear":
+        return
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(files.folder, trust_remote_code=settings.trust_remote_code)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=settings.trust_remote_code)
+    linear = sorted({name.rpartition(".")[2] for name, layer in model.named_modules() if _is_linear(layer)})
+    wrong = [name for name in settings.lora_targets.split(",") if name.rpartition(".")[2] not in linear]
+    if wrong:
+        raise SettingsError(
+            f"--lora-targets: {files.name} has no linear layer called {', '.join(wrong)}; it has {', '.join(linear)}"
+        )
+
+
+def _is_linear(layer: Any) -> bool:
+    import torch
+
+    return isinstance(layer, torch.nn.Linear)
 
 
 def lora_config(settings: TrainSettings) -> Any:

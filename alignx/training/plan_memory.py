@@ -90,6 +90,16 @@ class Needs:
         return lora_config(self.settings.model_copy(update=changed)) if rank is not None else None
 
     @property
+    def positions(self) -> int | None:
+        """Tokens that the model was made to read at once, where its configuration says so."""
+        found: int | None = getattr(self._config.get_text_config(), "max_position_embeddings", None)
+        return found
+
+    def online(self) -> "Needs":
+        """The same run with the reference in memory while training."""
+        return Needs(self.settings.model_copy(update={"reference": "online"}), self._config, self.dtype)
+
+    @property
     def read_once(self) -> bool:
         """Whether each prompt is read once for both responses."""
         return self.settings.shared_prefix and self.shape(None).obstacle is None

@@ -24,7 +24,8 @@ class Words:
         self._step_tokens = pair * settings.global_batch
         self._tokens = self._step_tokens * run.steps
         precomputed = settings.reference == "precomputed"
-        self._reference_tokens = pair * (run.rows + run.held_out) * precomputed
+        self._scored = (min(run.rows, run.steps * settings.global_batch) + run.held_out) * precomputed
+        self._reference_tokens = pair * self._scored
         # A forward of the layers is one part; their backward two, or one where no weight is trained; recomputing one.
         self._share = 1 / (1 + way.checkpointing + (2 if way.lora_rank is None else 1))
 
@@ -65,12 +66,11 @@ class Words:
             checkpoint = 3 * saved
         kept = self._settings.keep_checkpoints
         pairs = self._run.rows + self._run.left_over + self._run.held_out
-        scored = (self._run.rows + self._run.held_out) * (self._settings.reference == "precomputed")
         return {
             "checkpoint": checkpoint,
             "at_rotation": (kept + 1) * checkpoint,
             "final": saved + (kept * checkpoint if self._settings.keep_after else 0),
-            "reference_cache": _CACHED_PAIR * scored,
+            "reference_cache": _CACHED_PAIR * self._scored,
             "encoded_at_most": 2 * 4 * (self._needs.prompt + 2 * self._needs.response) * pairs,
         }
 
@@ -110,7 +110,7 @@ class Words:
                     f"of {settings.global_batch} pairs = {way.micro_batch} × {_gpus(way.processes)} × {accumulation} "
                     f"accumulated{shortened}",
                 ),
-                ("records", f"{run.rows:,}", f"of {drawn}; {epochs}"),
+                ("records", f"{run.rows:,}", f"of {drawn}; {epochs if not settings.max_steps else self._read()}"),
                 *held,
                 ("left over", f"{run.left_over:,}", "records that would not fill a batch"),
                 ("warm-up", f"{run.warmup:,}", "steps"),
@@ -121,6 +121,10 @@ class Words:
                 ("tokens in all", f"{self._tokens:,.0f}", ""),
             ],
         )
+
+    def _read(self) -> str:
+        read = min(self._run.rows, self._run.steps * self._settings.global_batch)
+        return f"{read:,} of them are read"
 
     def _reason(self) -> str:
         return self._needs.shape(None).obstacle or "--no-shared-prefix"
@@ -180,17 +184,20 @@ class Words:
         rows = [("training", f"{hours['training']:,.1f}", "")]
         if self._reference_tokens:
             rows.append(("reference", f"{hours['reference']:,.1f}", f"its pass before training, {share}"))
-        rows.append(("together", f"{hours['all']:,.1f}", f"{hours['all'] * self._way.processes:,.0f} hours of GPUs"))
+        gpu_hours = hours["all"] * self._way.processes
+        digits = 0 if gpu_hours >= 10 else 1
+        rows.append(("together", f"{hours['all']:,.1f}", f"{gpu_hours:,.{digits}f} GPU hours"))
         return _table(title, rows)
 
     def _disk_lines(self) -> list[str]:
         disk, keep = self._disk(), self._settings.keep_checkpoints
         after = "weights" if self._way.lora_rank is None else "adapters"
         every = self._settings.saving_interval(self._run.steps)
+        often = f"{every:,} steps" if every > 1 else "step"
         return _table(
             "disk, in GB",
             [
-                ("a checkpoint", gb(disk["checkpoint"]), f"{after} and the optimiser's state, every {every:,} steps"),
+                ("a checkpoint", gb(disk["checkpoint"]), f"{after} and the optimiser's state, every {often}"),
                 ("at most", gb(disk["at_rotation"]), f"{keep} kept and one being written"),
                 ("at the end", gb(disk["final"]), after + (" and checkpoints" if self._settings.keep_after else "")),
                 *([("reference", gb(disk["reference_cache"]), "its log-probabilities")] * bool(self._reference_tokens)),
@@ -202,7 +209,10 @@ class Words:
         settings, needs = self._settings, self._needs
         lengths = "the longest that --max-length allows" if settings.prompt_tokens is None else "as stated"
         bits = f"{needs.dtype}" + (" (auto: GPUs are taken to have it)" if settings.dtype == "auto" else "")
+        positions = needs.positions
+        beyond = [f"the model reads {settings.longest:,} tokens although it was made for {positions:,}"]
         lines = [
+            *(beyond if positions is not None and settings.longest > positions else []),
             f"a pair is a prompt of {needs.prompt:,} tokens and two responses of {needs.response:,}: {lengths}",
             f"computed in {bits}; GB are 10⁹ bytes",
             "activations and logits are counted in one forward and backward of this shape, gradients of earlier "

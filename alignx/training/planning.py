@@ -195,7 +195,7 @@ def _refuse_what_cannot_fit(needs: Needs, way: Way, room: int, memory: float) ->
     if whole > room:
         raise SettingsError(
             f"the reference's pass has its {gb(whole)} GB of weights whole on each GPU, which has {gb(memory)} GB, "
-            f"{gb(room)} of them to use; --reference online with --zero 3 shares them"
+            f"{gb(room)} of them to use; {_advice(needs.online(), way, room, '--reference online ')}"
         )
     if _fits(needs, way, room):
         return
@@ -208,9 +208,14 @@ def _refuse_what_cannot_fit(needs: Needs, way: Way, room: int, memory: float) ->
     host = needs.settings.cpu_memory
     if found.total <= room and host is not None:
         problem = f"{gb(found.host)} GB of a machine's memory, but --cpu-memory is {host:g} GB"
-    nearest = [f"{_flags(way, other)} ({_said(other, needs.memory(other))})" for other in _nearest(needs, way, room)]
-    advice = f"what fits: {'; or '.join(nearest)}" if nearest else "nothing that was tried fits; shorten --max-length"
-    raise SettingsError(f"this run needs {problem}; {advice}")
+    raise SettingsError(f"this run needs {problem}; {_advice(needs, way, room)}")
+
+
+def _advice(needs: Needs, way: Way, room: int, flags: str = "") -> str:
+    """The nearest ways that fit, by the flags that make them, after those that are needed anyway."""
+    found = [way] if flags and _fits(needs, way, room) else _nearest(needs, way, room)
+    nearest = [f"{flags}{_flags(way, other)}".strip() + f" ({_said(other, needs.memory(other))})" for other in found]
+    return f"what fits: {'; or '.join(nearest)}" if nearest else "nothing that was tried fits; shorten --max-length"
 
 
 def _fits(needs: Needs, way: Way, room: int) -> bool:

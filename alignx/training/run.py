@@ -6,11 +6,13 @@ import shutil
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignx import manifest
 from alignx.errors import CheckpointError, DataError, ModelError, SettingsError
+from alignx.locking import hold
 from alignx.manifest import DataIdentity, Manifest
 from alignx.models.loading import ModelFiles, choose_attention, choose_dtype, find_model, has_accelerator, load_model
 from alignx.models.score_cache import ScoreCache
@@ -18,7 +20,13 @@ from alignx.prompts import Condition, Encoder, choose_condition, load_tokenizer
 from alignx.prompts.pairs import describe_counts
 from alignx.records.sources import refuse_missing
 from alignx.training import checkpoints
-from alignx.training.configuring import cache_folder, lora_config, refuse_unknown_trackers, trl_config
+from alignx.training.configuring import (
+    cache_folder,
+    lora_config,
+    refuse_unknown_targets,
+    refuse_unknown_trackers,
+    trl_config,
+)
 from alignx.training.references import reference_scores
 from alignx.training.rows import Rows, ready, records_of
 from alignx.training.settings import TrainSettings
@@ -27,6 +35,7 @@ from alignx.training.splitting import Split
 if TYPE_CHECKING:
     from alignx.training.preemption import Preemption
 
+_LOCK = ".lock"
 _IDENTITY = ("kind", "data.digest", "taxonomy", "condition", "model.digest", "settings")
 
 
@@ -81,13 +90,26 @@ class _Run:
             return self.output
         from alignx.training.preemption import Preemption
 
+        refuse_unknown_targets(self.settings, files)
         self.state.wait_for_everyone()  # nobody writes before everybody has looked
-        if self.state.is_main_process:  # also the mark of a run that has begun
-            resolved = json.dumps(self.settings.model_dump(mode="json"), indent=2)
-            manifest.write_text(self.output / "settings.json", resolved + "\n")
-        preemption = Preemption(self.output, self.state.is_main_process)
-        with preemption.listening():
-            return self._train(files, tokenizer, condition, encoder, preemption)
+        with self._alone():
+            if self.state.is_main_process:  # also the mark of a run that has begun
+                resolved = json.dumps(self.settings.model_dump(mode="json"), indent=2)
+                manifest.write_text(self.output / "settings.json", resolved + "\n")
+            preemption = Preemption(self.output, self.state.is_main_process)
+            with preemption.listening():
+                return self._train(files, tokenizer, condition, encoder, preemption)
+
+    def _alone(self) -> AbstractContextManager[object]:
+        """The output, held by the main process against other runs, such as one that its script did not survive.
+
+        Raises:
+            DataError: Another run holds it.
+        """
+        if not self.state.is_main_process:
+            return nullcontext()
+        self.output.mkdir(parents=True, exist_ok=True)
+        return hold(self.output / _LOCK, "training to this output")
 
     def _train(
         self, files: ModelFiles, tokenizer: Any, condition: Condition, encoder: Encoder, preemption: "Preemption"
@@ -174,7 +196,7 @@ class _Run:
     def _unfinished_or_empty(self) -> bool:
         """Whether the output is a folder that an unfinished run may go on to fill."""
         begun = (self.output / "settings.json").is_file()
-        return self.output.is_dir() and (begun or not any(self.output.iterdir()))
+        return self.output.is_dir() and (begun or all(path.name == _LOCK for path in self.output.iterdir()))
 
     def _finished(self, files: ModelFiles, condition: Condition) -> bool:
         """Whether the output already holds this run, finished. Nothing is written before this is known.
@@ -187,6 +209,8 @@ class _Run:
             if self.output.exists() and not self._unfinished_or_empty():
                 raise DataError(f"{self.output}: holds something else than a run of ours, choose another --output")
             return False
+        if found.kind != "checkpoint":
+            raise DataError(f"{self.output}: holds {found.kind!r}, which is no training run; choose another --output")
         prepared = ready(self.settings, self.settings.data)
         if prepared is None:
             records = records_of(self.settings, self.settings.data)
@@ -386,6 +410,7 @@ class _Run:
         manifest.write(self.output, draft.model_copy(update=update))
         if not self.settings.keep_after:
             checkpoints.remove_all(self.output)
+        (self.output / _LOCK).unlink(missing_ok=True)
         self._say(f"{self.output}: trained; curves in {self.output / 'curves.png'}")
         self._say(f"next: python eval/loss_{self.settings.method}.py --model {self.output} --data … --output …")
 

@@ -1,5 +1,6 @@
 """Settings of a training run. Importing this loads no torch."""
 
+import difflib
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -116,6 +117,16 @@ class TrainSettings(ConditionSettings, SourceSettings):
             raise ValueError("--eval-rows and --eval-data exclude each other")
         if self.eval_every and not self.eval_rows and self.eval_data is None:
             raise ValueError("--eval-every needs records to evaluate on: --eval-rows or --eval-data")
+        return self
+
+    @model_validator(mode="after")
+    def _differences_are_known(self) -> "TrainSettings":
+        known = [*TrainSettings.model_fields, "data", "taxonomy", "model", "dtype", "date", "world_size"]
+        for name in self.resume_despite:
+            if name not in known:
+                nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+                hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+                raise ValueError(f"--resume-despite: {name!r} is nothing that two runs differ in{hint}")
         return self
 
     @model_validator(mode="after")

@@ -1,6 +1,7 @@
 """Scoring a source of records: right numbers, whatever the batch, the order and the interruptions."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,6 +17,7 @@ from alignx.errors import DataError, ModelError, SettingsError
 from alignx.evaluation import scores
 from alignx.evaluation.scores import read_scores, score
 from alignx.evaluation.settings import ScoreSettings
+from alignx.locking import hold
 from alignx.models import prefix_attention
 from alignx.models.candidates import Candidates
 from alignx.models.prefix_packing import Packed
@@ -694,13 +696,11 @@ def test_file_without_a_manifest_or_of_another_kind_is_no_scores_file(scores_cop
 
 
 def test_an_output_that_another_run_is_writing_is_refused(tmp_path: Path) -> None:
-    from alignx.evaluation.scores import _lock
-
-    held = _lock(tmp_path / "lock")
-    with pytest.raises(DataError, match="another process is scoring to this output"):
-        _lock(tmp_path / "lock")
+    held = hold(tmp_path / "lock", "scoring to this output")
+    with pytest.raises(DataError, match=rf"process {os.getpid()} is scoring to this output"):
+        hold(tmp_path / "lock", "scoring to this output")
     held.close()
-    _lock(tmp_path / "lock").close()
+    hold(tmp_path / "lock", "scoring to this output").close()
 
 
 def test_a_start_that_read_prompts_twice_is_told_by_the_finished_scores(

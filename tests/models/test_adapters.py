@@ -13,10 +13,11 @@ from safetensors.torch import load_file
 
 from alignx import manifest
 from alignx.cli import main
-from alignx.errors import DataError, ModelError
+from alignx.errors import DataError, ModelError, SettingsError
 from alignx.evaluation.scores import read_scores, score
 from alignx.models.loading import find_model, load_model
 from alignx.models.merging import MergeSettings, merge
+from alignx.training.configuring import refuse_unknown_targets
 from tests.evaluation.conftest import perturbed
 from tests.evaluation.conftest import settings as scoring
 from tests.training.runs import settings, short_records
@@ -335,3 +336,16 @@ def test_an_adapter_from_elsewhere_is_merged_without_a_condition(
     assert found.condition is None
     assert found.model is not None
     assert found.model.digest == find_model(str(trained.base)).identity().digest
+
+
+def test_adapters_on_layers_that_are_not_there_are_refused_before_anything_is_computed(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    wrong = settings(tiny_model, tmp_path, tmp_path / "out", lora_rank=4, lora_targets="q_proj,foo")
+    files = find_model(str(tiny_model))
+    with pytest.raises(
+        SettingsError, match=r"--lora-targets: .* no linear layer called foo; it has .*k_proj, .*q_proj"
+    ):
+        refuse_unknown_targets(wrong, files)
+    for targets in ("all-linear", "q_proj,v_proj"):
+        refuse_unknown_targets(wrong.model_copy(update={"lora_targets": targets}), files)

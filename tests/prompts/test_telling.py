@@ -274,6 +274,15 @@ def test_auto_takes_the_ready_profile_else_the_history_s() -> None:
     assert told(person()).profile_source is None
 
 
+def test_auto_takes_the_profile_of_sampled_history_before_a_ready_one_of_all() -> None:
+    ready = person([LIKES_HUMOR], profile="Likes fashion")
+    found = told(ready, history="sampled")
+    assert (found.profile, found.profile_source) == ("Likes humor", ProfileSource.HISTORY)
+    assert told(ready, history="sampled", profile="ready").profile == "Likes fashion"
+    unknown = told(person([None], profile="Likes fashion"), history="sampled")
+    assert (unknown.profile, unknown.profile_source) == ("Likes fashion", ProfileSource.READY)
+
+
 def test_an_empty_ready_profile_is_a_statement_and_not_an_absent_one() -> None:
     empty = person([LIKES_HUMOR], profile="")
     for wanted in ("auto", "ready"):

@@ -86,6 +86,13 @@ def test_scripts_refuse_an_impossible_setting_in_a_line_within_three_seconds(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("flags", [["--method", "pba"], ["--method=pba"], ["--config", "configs/train/pba.yaml"]])
+def test_a_script_trains_its_own_method_only(tmp_path: Path, flags: list[str]) -> None:
+    done = launch(script("ica", tmp_path, tmp_path, tmp_path / "out", *flags), ROOT)
+    assert_refused(done, 2, "train_ica.sh: error: ")
+    assert not (tmp_path / "out").exists()
+
+
 def test_scripts_explain_themselves(tmp_path: Path) -> None:
     done = launch(["bash", str(ROOT / "scripts/train_pba.sh"), "--help"], tmp_path)
     assert done.returncode == 0, done.stderr

@@ -318,6 +318,29 @@ def test_a_reference_that_does_not_fit_whole_is_refused() -> None:
         plan(published("--gpus", "8", "--gpu-memory", "16"))
 
 
+@pytest.mark.parametrize("gpus", ["1", "8"])
+def test_what_fits_without_a_whole_reference_is_then_accepted(gpus: str) -> None:
+    machine = ("--gpus", gpus, "--gpu-memory", "16", "--zero", "3", "--offload")
+    with pytest.raises(SettingsError) as refused:
+        plan(published(*machine))
+    advice = str(refused.value).split("; what fits: ")[1].split("; or ")[0].split(" (")[0]
+    assert advice.startswith("--reference online")
+    assert "fits" in plan(published(*machine, *advice.split()))
+
+
+def test_a_run_that_ends_early_asks_the_reference_for_as_many_records(tmp_path: Path) -> None:
+    whole, short = (numbers(tmp_path, *EIGHT, *flags) for flags in ((), ("--max-steps", "10")))
+    assert short["tokens"]["reference"] == 10 * 128 * short["tokens"]["pair"]
+    assert whole["tokens"]["reference"] == 1_311_616 * whole["tokens"]["pair"]
+    assert "1,280 of them are read" in plan(published(*EIGHT, "--max-steps", "10"))
+
+
+def test_more_tokens_than_the_model_was_made_for_are_named() -> None:
+    assert "reads 200,000 tokens although it was made for 131,072" in plan(
+        published("--gpus", "8", "--gpu-memory", "800", "--max-length", "200000", "--prompt-tokens", "1000")
+    )
+
+
 def test_headroom_is_what_is_said_to_be_free(tmp_path: Path) -> None:
     found = numbers(tmp_path, *EIGHT, "--headroom", "0.1")
     assert found["memory"]["room"] == 72 * GB

@@ -19,7 +19,16 @@ import torch
 
 from alignx import manifest
 from alignx.cli import main
-from alignx.errors import AlignXError, CheckpointError, ModelError, PreemptedError, SettingsError, TrainingError
+from alignx.errors import (
+    AlignXError,
+    CheckpointError,
+    DataError,
+    ModelError,
+    PreemptedError,
+    SettingsError,
+    TrainingError,
+)
+from alignx.locking import hold
 from alignx.training import checkpoints
 from alignx.training.run import train
 from alignx.training.settings import TrainSettings
@@ -248,6 +257,25 @@ def test_an_evaluation_after_the_last_step_is_logged_once_however_often_the_run_
 # A finished run.
 
 
+def test_two_runs_never_write_the_same_output(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    output.mkdir()
+    with (
+        hold(output / ".lock", "training to this output"),
+        pytest.raises(DataError, match=rf"run: process {os.getpid()} is training to this output; wait"),
+    ):
+        train(settings(tiny_model, data, output))
+    assert sorted(path.name for path in output.iterdir()) == [".lock"]
+    train(settings(tiny_model, data, output, max_steps=1))
+    assert not (output / ".lock").exists()
+
+
+def test_an_output_that_is_no_training_run_is_refused_in_a_word(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(tiny_model, tmp_path / "other"))
+    with pytest.raises(DataError, match=r"other: holds 'tiny-model', which is no training run; choose another"):
+        train(settings(tiny_model, data, other))
+
+
 def test_a_finished_run_keeps_no_checkpoint_and_does_nothing_again(
     whole: Callable[[str], Path],
     tiny_model: Path,
@@ -382,7 +410,6 @@ def test_lines_that_a_kill_cut_off_or_that_are_behind_the_checkpoint_are_written
         ({"method": "pba"}, r"method \(ica against pba\)"),
         ({"dtype": "bfloat16"}, r"dtype \(float32 against bfloat16\)"),
         ({"epochs": 3}, r"epochs \(2 against 3\)"),
-        ({"lora_rank": 2}, r"lora_rank \(None against 2\)"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -403,6 +430,20 @@ def test_a_changed_setting_is_refused_by_name_before_a_model_is_loaded(
         train(settings(tiny_model, data, copied, **{**EVERY_STEP, **change}))
     assert snapshot(copied / "checkpoint-3") == before
     assert manifest.read_if_present(copied) is None
+
+
+@pytest.mark.parametrize("despite", [(), ("lora_rank",)])
+def test_adapters_take_over_nothing_of_whole_weights(
+    despite: tuple[str, ...], copied: Path, tiny_model: Path, data: Path
+) -> None:
+    wanted = settings(tiny_model, data, copied, **EVERY_STEP, lora_rank=2, resume_despite=despite)
+    with pytest.raises(SettingsError, match=r"trains other weights, which differ in lora_rank \(None against 2\)"):
+        train(wanted)
+
+
+def test_a_difference_that_there_is_not_cannot_be_overridden(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"--resume-despite: 'betta' is nothing that .*; did you mean 'beta'\?"):
+        settings(tiny_model, data, tmp_path, resume_despite=("beta", "betta"))
 
 
 def test_other_records_are_refused_and_setting_them_back_goes_on_as_if_nothing_had_been(

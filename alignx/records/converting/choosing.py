@@ -93,7 +93,7 @@ def _unseen(comment: Statement, of_user: UserRows, has_record: bool, settings: C
             Reason.NO_RECORD, f"no choice of its user {comment.user!r} became a record, expected one to tell it about"
         )
     newer = of_user.comments.newer_than(comment)
-    if newer > settings.history:
+    if newer >= settings.history:
         return comment.reject(
             Reason.OLDER_COMMENT,
             f"its user {comment.user!r} has {newer} newer comments and a history shows {settings.history}; "
