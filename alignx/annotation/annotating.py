@@ -77,6 +77,8 @@ class _Run:
     """One start of the command."""
 
     def __init__(self, settings: AnnotateSettings) -> None:
+        if settings.backend == "server":
+            _ = settings.url  # a key in it is refused even where nothing is left to ask
         self.settings = settings
         self.output = settings.output
         self.records = settings.records()

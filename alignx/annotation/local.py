@@ -16,6 +16,8 @@ from alignx.prompts import Condition, Encoder, Method, load_tokenizer
 from alignx.prompts.rendering import Rendered
 
 OPTIONS = ("A", "B", "C")
+_REPLY = '{{"option": "{}"}}'
+"""What is scored of each: the beginning of a reply as a server would write it."""
 
 
 class OptionScorer:
@@ -30,7 +32,7 @@ class OptionScorer:
             longest: Tokens that the model can read at once, if it says so.
         """
         self._scorer, self._encoder, self._longest = scorer, encoder, longest
-        self._options = encoder.responses(OPTIONS)
+        self._options = encoder.responses(map(_REPLY.format, OPTIONS))
 
     def probabilities(self, questions: Sequence[Question], tokens: int) -> list[tuple[float, ...] | None]:
         """For each question the probabilities of its options, which sum to 1; None where it is too long to be read.

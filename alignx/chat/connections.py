@@ -1,5 +1,6 @@
 """Listening on a port: requests come in, byte-for-byte replies go out, and the end leaves no connection behind."""
 
+import json
 import math
 import select
 import socket
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from email.message import Message
 from http.client import responses as phrases
 from http.server import BaseHTTPRequestHandler
-from typing import Any, Final
+from typing import Any, Final, Self
 from uuid import uuid4
 
 _LARGEST_BODY: Final = 64 << 20
@@ -35,6 +36,11 @@ class Raw:
     """Seconds to wait before it is sent; may be infinite. The wait ends early when the client leaves."""
     leaving: Callable[[bool], None] | None = None
     """Called once, just before the first byte is sent, or with false when nobody is left to send it to."""
+
+    @classmethod
+    def json(cls, value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Self:
+        """The reply that says ``value``."""
+        return cls(status=status, headers=headers or {}, body=json.dumps(value).encode())
 
 
 Respond = Callable[[str, str, Message, bytes], Raw]

@@ -25,7 +25,7 @@ CHARACTERS_PER_TOKEN: Final = 4
 """Usage is counted, and replies are cut to ``max_completion_tokens``, at this ratio: there is no tokenizer here."""
 
 
-class Request(dict[str, Any]):
+class Asked(dict[str, Any]):
     """The body of a request, parsed, and the headers that came with it."""
 
     def __init__(self, body: Mapping[str, Any], headers: Message | None = None) -> None:
@@ -33,7 +33,7 @@ class Request(dict[str, Any]):
         self.headers = Message() if headers is None else headers
 
 
-Answer = Callable[[Request], str | Raw]
+Answer = Callable[[Asked], str | Raw]
 
 
 class ChatServer:
@@ -101,7 +101,8 @@ class ChatServer:
         with suppress(KeyboardInterrupt):
             before = [signal.signal(number, signal.default_int_handler) for number in numbers]
             try:
-                stopping.wait()
+                while not stopping.wait(0.2):  # a signal that comes just before a wait does not end it
+                    pass
             finally:
                 for number, handler in zip(numbers, before, strict=True):
                     signal.signal(number, handler)
@@ -112,10 +113,10 @@ class ChatServer:
             case "POST", "/v1/chat/completions":
                 return self._complete(headers, body)
             case "GET", "/v1/models":
-                return _as_json({"object": "list", "data": [self._described()]})
+                return Raw.json({"object": "list", "data": [self._described()]})
             case "GET", found if found.startswith("/v1/models/"):
                 name = found.removeprefix("/v1/models/")
-                return _as_json(self._described()) if name == self.model else self._no_such_model(name)
+                return Raw.json(self._described()) if name == self.model else self._no_such_model(name)
         return failure(404, f"Invalid URL ({method} {path})")
 
     def _serving(self) -> Listener:
@@ -130,19 +131,19 @@ class ChatServer:
             return failure(400, f"We could not parse the JSON body of your request: {error}")
         if not isinstance(parsed, dict):
             return failure(400, f"The body of the request is a {type(parsed).__name__}, expected an object")
-        request = Request(parsed, headers)
-        if refused := _cannot_be_asked(request):
+        asked = Asked(parsed, headers)
+        if refused := _cannot_be_asked(asked):
             return refused
-        if request["model"] != self.model:
-            return self._no_such_model(request["model"])
-        reply = self._answered(request)
+        if asked["model"] != self.model:
+            return self._no_such_model(asked["model"])
+        reply = self._answered(asked)
         return replace(reply, hold=reply.hold + self.latency)
 
-    def _answered(self, request: Request) -> Raw:
+    def _answered(self, asked: Asked) -> Raw:
         try:
-            found = self.answer(request)
+            found = self.answer(asked)
             if isinstance(found, str):
-                return _as_json(completion(request, *_within_limit(request, found)))
+                return Raw.json(completion(asked, found))
             if not isinstance(found, Raw):
                 raise TypeError(f"the answer is a {type(found).__name__}, expected a str or a Raw reply")
         except Exception as error:
@@ -159,9 +160,18 @@ class ChatServer:
 
 
 def completion(
-    request: Mapping[str, Any], content: str | None, finish_reason: str = "stop", *, refusal: str | None = None
+    request: Mapping[str, Any], content: str | None, finish_reason: str | None = None, *, refusal: str | None = None
 ) -> dict[str, Any]:
-    """The ``chat.completion`` object that says ``content``; usage counts the texts alone, each total rounded up."""
+    """The ``chat.completion`` object that says ``content``.
+
+    Args:
+        request: Whose texts are counted, each total rounded up to whole tokens, and which may limit the reply's length.
+        content: What is said; cut at the limit unless ``finish_reason`` is given.
+        finish_reason: Why the content ends where it does; decided by its length if not given.
+        refusal: Said in place of the content.
+    """
+    if finish_reason is None:
+        content, finish_reason = _within_limit(request, content)
     asked = _tokens(sum(_characters(message.get("content")) for message in request["messages"]))
     said = _tokens(len(content or "") + len(refusal or ""))
     message = {"role": "assistant", "content": content, "refusal": refusal}
@@ -186,31 +196,27 @@ def failure(
 ) -> Raw:
     """An error in the shape that clients of this protocol read; ``kind`` is its ``type``."""
     error = {"message": message, "type": kind, "param": param, "code": code}
-    return replace(_as_json({"error": error}), status=status, headers=headers or {})
+    return Raw.json({"error": error}, status, headers)
 
 
-def _as_json(value: object) -> Raw:
-    return Raw(body=json.dumps(value).encode())
-
-
-def _cannot_be_asked(request: Request) -> Raw | None:
+def _cannot_be_asked(asked: Asked) -> Raw | None:
     """The refusal of a request that is JSON and nothing that can be answered here."""
-    messages = request.get("messages")
-    if not isinstance(request.get("model"), str):
+    messages = asked.get("messages")
+    if not isinstance(asked.get("model"), str):
         return failure(400, "you must provide a model parameter", param="model")
     if not isinstance(messages, list) or not messages or not all(isinstance(message, dict) for message in messages):
         return failure(400, "'messages' must be a list of one object or more", param="messages")
-    if request.get("stream"):
+    if asked.get("stream"):
         return failure(400, "this server does not stream; leave 'stream' out", param="stream")
-    if request.get("n") not in (None, 1):
+    if asked.get("n") not in (None, 1):
         return failure(400, "this server gives one choice; leave 'n' out", param="n")
     return None
 
 
-def _within_limit(request: Request, content: str) -> tuple[str, str]:
+def _within_limit(request: Mapping[str, Any], content: str | None) -> tuple[str | None, str]:
     """As much of the content as the requested number of tokens has room for, and why it ends there."""
     limit = request.get("max_completion_tokens") or request.get("max_tokens")
-    if not isinstance(limit, int) or _tokens(len(content)) <= limit:
+    if content is None or not isinstance(limit, int) or _tokens(len(content)) <= limit:
         return content, "stop"
     return content[: limit * CHARACTERS_PER_TOKEN], "length"
 

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from email.message import Message
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,14 +22,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alignx.chat.connections import Raw
-from alignx.chat.server import ChatServer, Request, completion
+from alignx.chat.server import Asked, ChatServer, completion
 from alignx.errors import SettingsError
 
 HELLO = {"model": "coin", "messages": [{"role": "user", "content": "heads?"}]}
 
 
-def echo(request: Request) -> str:
-    return str(request["messages"][-1]["content"])
+def echo(asked: Asked) -> str:
+    return str(asked["messages"][-1]["content"])
 
 
 def client_of(server: ChatServer, **settings: Any) -> Any:
@@ -83,17 +84,17 @@ def test_usage_is_a_token_for_every_four_characters_begun() -> None:
 
 
 def test_the_answer_sees_the_whole_request_and_its_headers() -> None:
-    seen: list[Request] = []
+    seen: list[Asked] = []
 
-    def remember(request: Request) -> str:
-        seen.append(request)
+    def remember(asked: Asked) -> str:
+        seen.append(asked)
         return "{}"
 
     shape = {"type": "json_schema", "json_schema": {"name": "s", "strict": True, "schema": {"type": "object"}}}
     with ChatServer(remember, model="coin") as server:
         say(server, response_format=shape, seed=3, temperature=0.0, max_completion_tokens=7)
-    asked = {**HELLO, "response_format": shape, "seed": 3, "temperature": 0.0, "max_completion_tokens": 7}
-    assert seen == [asked]
+    body = {**HELLO, "response_format": shape, "seed": 3, "temperature": 0.0, "max_completion_tokens": 7}
+    assert seen == [body]
     assert seen[0].headers["authorization"] == "Bearer unused"
 
 
@@ -160,7 +161,7 @@ def test_an_answer_that_fails_is_status_500_with_the_reason_and_the_next_one_is_
 
     answers: Any = iter([ValueError("no such side: 'edge'"), 7, "heads"])
 
-    def answer(request: Request) -> str:
+    def answer(asked: Asked) -> str:
         found = next(answers)
         if isinstance(found, Exception):
             raise found
@@ -194,9 +195,9 @@ def test_64_connections_are_served_at_the_same_time() -> None:
 
     together = threading.Barrier(64)
 
-    def answer(request: Request) -> str:
+    def answer(asked: Asked) -> str:
         together.wait(10)  # breaks unless all of them are being answered at once
-        return echo(request)
+        return echo(asked)
 
     async def ask(server: ChatServer) -> list[str | None]:
         async with AsyncOpenAI(base_url=server.base_url, api_key="unused", max_retries=0, timeout=20) as client:
@@ -209,6 +210,23 @@ def test_64_connections_are_served_at_the_same_time() -> None:
 
     with ChatServer(answer, model="coin") as server:
         assert asyncio.run(ask(server)) == [str(number) for number in range(64)]
+
+
+def test_connections_that_come_all_at_once_are_not_turned_away(server: ChatServer) -> None:
+    address = urlsplit(server.base_url)
+    started = time.monotonic()
+    with ExitStack() as stack:
+        talks = [stack.enter_context(socket.socket()) for _ in range(256)]
+        for talk in talks:
+            talk.setblocking(False)
+        for talk in talks:
+            talk.connect_ex((address.hostname, address.port))
+        for talk in talks:
+            talk.setblocking(True)
+            talk.settimeout(10)
+            talk.sendall(b"GET /v1/models HTTP/1.1\r\n\r\n")
+        assert all(talk.recv(100).startswith(b"HTTP/1.1 200") for talk in talks)
+    assert time.monotonic() - started < 1  # who is turned away tries again a second later
 
 
 def test_a_connection_is_kept_for_the_next_request(server: ChatServer) -> None:
@@ -316,14 +334,15 @@ def test_a_taken_port_and_a_server_that_does_not_serve_say_so(server: ChatServer
             use()
 
 
-def test_the_same_port_can_be_served_again_at_once(server: ChatServer) -> None:
-    say(server)
-    port = urlsplit(server.base_url).port
-    assert port is not None
-    server.__exit__()
+def test_the_same_port_can_be_served_again_at_once() -> None:
+    with ChatServer(echo, model="coin") as server:
+        idle = connect(server)
+        idle.request("GET", "/v1/models")
+        idle.getresponse().read()
+        port = idle.port  # closed by the server first, so that the system remembers it for a while
     with ChatServer(echo, model="coin", port=port) as again:
         assert say(again, "again").choices[0].message.content == "again"
-    server.__enter__()  # for the fixture to end
+    idle.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -343,12 +362,15 @@ print("ended")
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=os.environ
     ) as process:
-        assert process.stdout is not None
-        address = urlsplit(process.stdout.readline())
-        waiting = http.client.HTTPConnection(address.netloc, timeout=10)
-        waiting.request("POST", "/v1/chat/completions", json.dumps(HELLO))
-        process.send_signal(number)
-        assert process.communicate(timeout=10)[0] == "ended\n"
+        try:
+            assert process.stdout is not None
+            address = urlsplit(process.stdout.readline())
+            waiting = http.client.HTTPConnection(address.netloc, timeout=10)
+            waiting.request("POST", "/v1/chat/completions", json.dumps(HELLO))
+            process.send_signal(number)
+            assert process.communicate(timeout=10)[0] == "ended\n"
+        finally:
+            process.kill()
     assert process.returncode == 0
     with pytest.raises(http.client.RemoteDisconnected):
         waiting.getresponse()

@@ -121,4 +121,4 @@ def _value(value: object, where: str, role: str) -> str | None:
         raise RowError(Reason.BROKEN_TEXT, problem) from None
     if not value.strip():
         return None
-    return value
+    return value.strip() if is_name else value

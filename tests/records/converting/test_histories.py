@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from alignx.records.converting.rejection import Reason
-from tests.records.converting.own import Converted, choice, comment, converted, stored
+from tests.records.converting.own import HEADER, Converted, choice, comment, converted, csv_text, stored
 from tests.records.rows import CHOICES, COMMENTS, DEMOGRAPHICS
 
 
@@ -96,8 +96,19 @@ def test_a_comment_that_came_with_two_choices_is_shown_once(tmp_path: Path) -> N
 
 
 def test_a_comment_that_came_with_an_earlier_choice_is_a_repetition(tmp_path: Path) -> None:
-    rows = [{**choice(), "comment": "Mm."}, choice(prompt="Bike?"), comment(prompt="Tea?", text="Mm.")]
-    assert converted(stored(tmp_path / "rows.jsonl", rows)).reasons == [Reason.REPEATED.value]
+    twice = [{**choice(chosen=text), "comment": "Mm."} for text in ("Green.", "White.")]
+    result = converted(
+        stored(tmp_path / "rows.jsonl", [*twice, choice(prompt="Bike?"), comment(prompt="Tea?", text="Mm.")])
+    )
+    assert result.reasons == [Reason.REPEATED.value]
+    assert result.rejected[0]["problem"].endswith(" as at rows.jsonl:1, expected it once")
+
+
+def test_only_the_file_of_comments_needs_the_column_that_is_named_for_them(tmp_path: Path) -> None:
+    choices = stored(tmp_path / "rows.csv", csv_text([choice()], HEADER[:-1]))
+    comments = stored(tmp_path / "comments.jsonl", [{"user": "ana", "prompt": "Rain?", "said": "Lovely."}])
+    record = converted(choices, comments=comments, comment_column="said").records[0]
+    assert record[COMMENTS] == [{"prompt": "Rain?", "comment": "Lovely."}]
 
 
 # how much of it
