@@ -1,8 +1,6 @@
 """``alignx data synthesize``: users whose preferences are known, in AlignX's record format."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from itertools import count
 from pathlib import Path
@@ -13,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from alignx import manifest
 from alignx.errors import SettingsError
 from alignx.manifest import Manifest
+from alignx.records.folders import draft_of, refuse_foreign
 from alignx.records.taxonomy import Taxonomy, load_taxonomy
 from alignx.records.world.corpus import Corpus
 from alignx.records.world.population import Population, Shape, User
@@ -124,15 +123,9 @@ def synthesize(settings: SynthesizeSettings) -> str:
         raise SettingsError(f"--active: got up to {settings.active[1]}, but {len(dimensions)} dimensions are in use")
     speech = Speech(wordings, load_phrases(), len(taxonomy))
     folder = settings.output
-    if folder.exists() and not _is_ours(folder):
-        raise SettingsError(f"--output: {folder} holds something else, expected a new or empty folder or a world")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.resolve().name}-", dir=folder.resolve().parent))
-    try:
+    refuse_foreign(folder, "world", "a world")
+    with draft_of(folder) as draft:
         written = _write_world(draft, settings, taxonomy, dimensions, speech)
-        _replace(folder, draft)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     manifest.write(
         folder,
         Manifest(
@@ -147,25 +140,6 @@ def synthesize(settings: SynthesizeSettings) -> str:
     sizes = [f"  {name + '.jsonl':<28} {count:>7,} lines" for name, count in written.items()]
     users = f"{_users(settings.train)} training users, {_users(settings.test)} test users, none in common"
     return "\n".join([f"{folder}: {len(dimensions)} dimensions, {users}", *sizes])
-
-
-def _is_ours(folder: Path) -> bool:
-    """Whether a folder is empty or holds an earlier world."""
-    if not folder.is_dir():
-        return False
-    found = manifest.read_if_present(folder)
-    return not any(folder.iterdir()) if found is None else found.kind == "world"
-
-
-def _replace(folder: Path, draft: Path) -> None:
-    """Put new files in the place of an older world's; whatever else is in the folder stays."""
-    folder.mkdir(parents=True, exist_ok=True)
-    older = manifest.read_if_present(folder)
-    manifest.path_of(folder).unlink(missing_ok=True)
-    for name in older.files if older else ():
-        (folder / name).unlink(missing_ok=True)
-    for path in draft.iterdir():
-        path.replace(folder / path.name)
 
 
 def _users(records: int) -> int:
