@@ -41,11 +41,14 @@ _CHANGES_NOTHING = {
     "output",
     "patience",
     "prices",
+    "replies",
     "taxonomy",
     "timeout",
     "tries",
     "trust_remote_code",
 }
+_READ_ANEW = ("evaluate", "known", "least_certainty", "negative", "positive")
+"""Settings of what is made of the replies: with others, the output is made anew of them and nobody is asked."""
 _SHOWN = 3
 
 
@@ -113,7 +116,7 @@ class _Run:
 
     @property
     def _replies_path(self) -> Path:
-        return self.output.with_name(self.output.name + ".replies.jsonl")
+        return self.settings.replies or self.output.with_name(self.output.name + ".replies.jsonl")
 
     def _say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -269,13 +272,15 @@ class _Run:
             if self.output.exists() and not self._replies_path.exists():
                 raise DataError(f"{self.output}: is there and was not made by this command; choose another --output")
             return None
-        differences = found.differences(wanted, _IDENTITY)
-        if differences:
+        anew = {name: wanted.settings[name] for name in _READ_ANEW}
+        made = found.model_copy(update={"settings": {**found.settings, **anew}})
+        if differences := made.differences(wanted, _IDENTITY):
             raise DataError(
                 f"{self.output}: was annotated otherwise, which differs in {'; '.join(differences)}; choose another "
                 "--output"
             )
-        if not manifest.is_intact(self.output, found) or found.counts.get("unannotated"):
+        as_wanted = found.settings == wanted.settings and manifest.is_intact(self.output, found)
+        if not as_wanted or found.counts.get("unannotated"):
             return None
         return f"{self.output}: complete already, {found.counts['annotated']} items annotated; nothing to do"
 

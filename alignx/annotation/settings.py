@@ -26,6 +26,9 @@ class AnnotateSettings(ServerSettings, SourceSettings):
     reads_config: ClassVar[bool] = True
 
     output: Path = required("JSON Lines file of the same records with directions and profiles.")
+    replies: Path | None = setting(
+        None, "File of what was replied, by default beside the output; outputs of one annotator may share one."
+    )
     model: str = required("As the server calls it; with --backend local a model folder or hub id.")
     backend: Literal["server", "local"] = setting(
         "server", "server: any that speaks the chat-completions protocol; local: a transformers model on this machine."

@@ -203,12 +203,42 @@ def test_a_dry_run_sends_and_writes_nothing(server: ChatServer, teller: Teller, 
 
 def test_an_output_of_something_else_is_refused(server: ChatServer, data: Path, tmp_path: Path) -> None:
     annotate(settings(server, data, tmp_path / "out.jsonl"))
-    with pytest.raises(DataError, match=r"was annotated otherwise, which differs in settings\.least_certainty"):
-        annotate(settings(server, data, tmp_path / "out.jsonl", least_certainty=50))
+    with pytest.raises(DataError, match=r"was annotated otherwise, which differs in settings\.structure"):
+        annotate(settings(server, data, tmp_path / "out.jsonl", structure="text"))
+    with pytest.raises(DataError, match=r"was annotated otherwise, which differs in data\.digest"):
+        annotate(settings(server, data, tmp_path / "out.jsonl", limit=3))
     (tmp_path / "mine.jsonl").write_text("{}\n")
     with pytest.raises(DataError, match="was not made by this command"):
         annotate(settings(server, data, tmp_path / "mine.jsonl"))
     assert (tmp_path / "mine.jsonl").read_text() == "{}\n"
+
+
+def test_what_is_made_of_the_replies_may_change_and_nobody_is_asked_again(
+    server: ChatServer, teller: Teller, data: Path, tmp_path: Path
+) -> None:
+    annotate(settings(server, data, tmp_path / "out.jsonl"))
+    asked, before = len(teller.asked), read(tmp_path / "out.jsonl")
+    annotate(settings(server, data, tmp_path / "out.jsonl", least_certainty=75))
+    after = read(tmp_path / "out.jsonl")
+    annotate(settings(server, data, tmp_path / "out.jsonl"))
+    assert read(tmp_path / "out.jsonl") == before != after
+    assert len(teller.asked) == asked
+    poles = [
+        sum(level != 0.5 for row in rows for item in directions(row) for level in item) for rows in (before, after)
+    ]
+    assert 0 < poles[1] < poles[0]
+
+
+def test_outputs_of_one_annotator_may_share_their_replies(
+    server: ChatServer, teller: Teller, data: Path, tmp_path: Path
+) -> None:
+    shared = tmp_path / "replies.jsonl"
+    annotate(settings(server, data, tmp_path / "some.jsonl", limit=4, replies=shared))
+    asked = len(teller.asked)
+    annotate(settings(server, data, tmp_path / "all.jsonl", replies=shared))
+    assert asked > 0
+    assert len(teller.asked) == len(set(teller.asked)) > asked
+    assert sorted(path.name for path in tmp_path.glob("*.replies.jsonl")) == []
 
 
 def test_a_server_that_is_not_there_is_said_to_be_not_there(data: Path, tmp_path: Path) -> None:
