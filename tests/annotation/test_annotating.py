@@ -15,6 +15,8 @@ from alignx.annotation.questions import shown_in
 from alignx.annotation.settings import AnnotateSettings
 from alignx.chat.server import ChatServer
 from alignx.errors import ApiError, DataError, PartialError, SettingsError
+from alignx.prompts import Condition
+from alignx.prompts.telling import tell
 from alignx.records import Records, load_taxonomy
 from alignx.records.parsing import CHOICES, COMMENTS, DIRECTION
 from tests.test_cli import in_process
@@ -122,9 +124,6 @@ def test_a_server_that_knows_the_truth_gives_the_records_their_directions_back(
 
 
 def test_the_output_is_ready_for_both_methods(server: ChatServer, data: Path, tmp_path: Path) -> None:
-    from alignx.prompts import Condition
-    from alignx.prompts.telling import tell
-
     annotate(settings(server, data, tmp_path / "out.jsonl"))
     records = list(Records(str(tmp_path / "out.jsonl")))
     for record in records:
@@ -132,6 +131,24 @@ def test_the_output_is_ready_for_both_methods(server: ChatServer, data: Path, tm
             told = tell(record, Condition(method="pba", history=history), TAXONOMY)
             assert (told.profile_source is None) == (not told.comments and not told.choices)
     assert any(tell(record, Condition(method="pba"), TAXONOMY).profile for record in records)
+
+
+def test_without_noise_pba_is_told_what_it_is_told_of_true_directions(
+    server: ChatServer, truth: Path, data: Path, tmp_path: Path
+) -> None:
+    """So training on inferred directions is, prompt by prompt, training on true ones."""
+    annotate(settings(server, data, tmp_path / "out.jsonl"))
+    for history in ("all", "sampled", 2):
+        condition = Condition(method="pba", history=history)
+        one, other = (
+            [tell(record, condition, TAXONOMY).profile for record in Records(str(path))]
+            for path in (truth, tmp_path / "out.jsonl")
+        )
+        if history == 2:  # a ready profile is of the whole history
+            assert one != other
+            condition = Condition(method="pba", history=history, profile="history")
+            other = [tell(record, condition, TAXONOMY).profile for record in Records(str(tmp_path / "out.jsonl"))]
+        assert one == other
 
 
 def test_a_finished_output_asks_nobody_again(server: ChatServer, teller: Teller, data: Path, tmp_path: Path) -> None:
