@@ -72,12 +72,16 @@ class Filler:
     def fill(self, record: Record, row: Mapping[str, Any]) -> dict[str, Any]:
         """The row of a record with directions and a profile; whatever else it holds stays as it was.
 
+        Its id is written out where it was made of the content, of which directions are a part.
+
         Args:
             record: As it was read.
             row: From which it was read.
         """
         self.counts.records += 1
         filled = {name: _plain(value) for name, value in row.items()}
+        if filled.get("id") is None:
+            filled = {**filled, "id": record.id}
         directions: list[Direction | None] = []
         for name, items in ((COMMENTS, record.persona.comments), (CHOICES, record.persona.choices)):
             if items:

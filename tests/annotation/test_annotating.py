@@ -109,7 +109,8 @@ def test_a_server_that_knows_the_truth_gives_the_records_their_directions_back(
     rows = rows[: len(done)]
     assert len(done) == (2 if way == "each" else 10)
     assert [directions(row) for row in done] == [directions(row) for row in rows]
-    assert [stripped(row) for row in done] == [stripped(row) for row in rows]
+    assert [{**stripped(row), "id": None} for row in done] == [{**stripped(row), "id": None} for row in rows]
+    assert [row["id"] for row in done] == [record.id for record in Records(str(data), limit=len(done))]
     distinct = {
         json.dumps(stripped({COMMENTS: [item]}))
         for row in rows
@@ -134,10 +135,12 @@ def test_the_output_is_ready_for_both_methods(server: ChatServer, data: Path, tm
 
 
 def test_without_noise_pba_is_told_what_it_is_told_of_true_directions(
-    server: ChatServer, truth: Path, data: Path, tmp_path: Path
+    server: ChatServer, rows: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     """So training on inferred directions is, prompt by prompt, training on true ones."""
-    annotate(settings(server, data, tmp_path / "out.jsonl"))
+    named = [{"id": f"r{number}", **row} for number, row in enumerate(rows)]
+    truth = write_jsonl(tmp_path / "named.jsonl", named)
+    annotate(settings(server, write_jsonl(tmp_path / "bare.jsonl", map(stripped, named)), tmp_path / "out.jsonl"))
     for history in ("all", "sampled", 2):
         condition = Condition(method="pba", history=history)
         one, other = (

@@ -79,7 +79,7 @@ def test_what_a_row_came_with_is_kept_unless_it_is_to_be_replaced() -> None:
     raw = row(comment("tea!", [0.0, 0.5], note="own"), profile="Dislikes tea", source="a survey")
     found = {"tea!": Annotation((YES, UNSURE))}
     done, filler = filled(raw, found)
-    assert done == raw
+    assert done == {"id": done["id"], **raw}
     assert (filler.counts.kept, filler.counts.profiles_kept) == (1, 1)
     done, filler = filled(raw, found, replace=True)
     assert done["source"] == "a survey"
