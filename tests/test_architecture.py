@@ -20,7 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "locking": {"errors"},
     "pages": {"errors", "manifest"},
     "records": {"errors", "manifest", "settings"},
-    "prompts": {"errors", "manifest", "settings", "records"},
+    "prompts": {"errors", "manifest", "settings", "pages", "records"},
     "models": {"errors", "manifest", "settings", "records", "prompts"},
     "intervals": set(),
     "chat": {"errors", "locking", "manifest", "settings"},

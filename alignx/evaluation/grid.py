@@ -4,14 +4,14 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from alignx import manifest
 from alignx.errors import DataError, SettingsError
 from alignx.evaluation.accuracy import OF_CONDITION, Accuracy, Compared, compare_files
-from alignx.evaluation.grid_settings import Cell, EvaluateSettings, Expectation, Policy
+from alignx.evaluation.grid_settings import Cell, EvaluateSettings, Expectation, Policy, Reference
 from alignx.evaluation.scores import Loader, Score, score
 from alignx.evaluation.settings import ScoreSettings
 from alignx.intervals import Estimate, clustered_mean
@@ -20,6 +20,7 @@ from alignx.models.loading import ModelFiles, find_model, load_model
 
 TIMINGS = "timings.jsonl"
 """How long the scoring itself took, in the output."""
+_OF_BENCHMARK = ("column", "part", "condition", "expected_n")
 _OURS = {"scores", "results.json", "report.md", "report.html", "figures", TIMINGS}
 """What an unfinished evaluation may have left."""
 
@@ -39,6 +40,8 @@ class Outcome:
     """Where the policy's scores are."""
     scores: Mapping[str, Score]
     reference: Mapping[str, Score]
+    against: Mapping[str, Accuracy] = field(default_factory=dict)
+    """The same against further references, by their names."""
 
     @property
     def met(self) -> bool | None:
@@ -55,9 +58,20 @@ class Outcome:
             **self.found.as_dict(),
             "reference_raw": self.reference_raw.as_dict(),
             "difference": self.difference and self.difference.as_dict(),
+            "against": {name: found.as_dict() for name, found in self.against.items()},
+            "benchmark": {name: value for name in _OF_BENCHMARK if (value := getattr(self.cell, name))},
             "expect": self.cell.expect and self.cell.expect.model_dump(exclude_none=True),
             "met": self.met,
         }
+
+
+@dataclass(frozen=True)
+class Empty:
+    """A row of a benchmark that could not be measured."""
+
+    policy: Policy
+    cell: Cell
+    reason: str
 
 
 def holds(expected: Expectation, accuracy: Estimate, difference: Estimate | None = None) -> bool:
@@ -87,12 +101,13 @@ def evaluate(settings: EvaluateSettings) -> str:
 
     _refuse_other(settings.output)
     ceiling(settings)  # a misspelt world or model is found before anything is scored
-    for model in (settings.reference, *(policy.model for policy in settings.policies)):
+    further = [one.model for one in settings.references]
+    for model in (settings.reference, *further, *(policy.model for policy in settings.policies)):
         find_model(settings.find(model))
-    _score_all(settings)
+    empty = _score_all(settings)
     if not PartialState().is_main_process:
         return ""
-    outcomes = compare_all(settings)
+    outcomes = compare_all(settings, empty)
     older = manifest.read_if_present(settings.output)
     manifest.path_of(settings.output).unlink(missing_ok=True)  # from here on, what it says may be of other bytes
     results = settings.output / "results.json"
@@ -114,21 +129,25 @@ def evaluate(settings: EvaluateSettings) -> str:
     return "\n".join([*describe(outcomes), "", f"report: {', '.join(str(path) for path in pages[:2])}"])
 
 
-def compare_all(settings: EvaluateSettings) -> list[Outcome]:
+def compare_all(settings: EvaluateSettings, empty: Sequence[Empty] = ()) -> list[Outcome]:
     """Every row's outcome, from finished scores.
+
+    Args:
+        settings: Which rows.
+        empty: Those that have none.
 
     Raises:
         DataError: Scores are missing or broken.
     """
     outcomes = []
+    missing = {(one.policy.name, one.cell.label) for one in empty}
     for policy in settings.policies:
-        read = {
-            cell.label: compare_files(*_files(settings, policy, cell), settings.beta)
-            for cell in settings.cells_of(policy.name)
-        }
-        for cell in settings.cells_of(policy.name):
+        cells = [cell for cell in settings.cells_of(policy.name) if (policy.name, cell.label) not in missing]
+        read = {cell.label: compare_files(*_files(settings, policy, cell), settings.beta) for cell in cells}
+        for cell in cells:
             here = read[cell.label]
             versus = cell.expect.versus if cell.expect is not None else None
+            versus = versus if versus in read else None
             outcomes.append(
                 Outcome(
                     policy=policy,
@@ -139,6 +158,12 @@ def compare_all(settings: EvaluateSettings) -> list[Outcome]:
                     file=_files(settings, policy, cell)[0],
                     scores=here.policy,
                     reference=here.reference,
+                    against={
+                        other.name: compare_files(
+                            _files(settings, policy, cell)[0], _file_of(settings, policy, cell, other), settings.beta
+                        ).accuracy
+                        for other in settings.references
+                    },
                 )
             )
     return outcomes
@@ -168,8 +193,12 @@ def _difference(label: str, mine: Compared, other: str, theirs: Compared) -> Est
     return clustered_mean(values, [mine.policy[name].cluster for name in here], bounds=None)
 
 
-def _score_all(settings: EvaluateSettings) -> None:
-    """Every model's scores, one model in memory at a time."""
+def _score_all(settings: EvaluateSettings) -> list[Empty]:
+    """Every model's scores, one model in memory at a time; returns the rows of benchmarks that could not be scored.
+
+    Raises:
+        DataError: A row that is no benchmark's cannot be scored.
+    """
     from accelerate import PartialState
     from tqdm import tqdm
 
@@ -182,16 +211,31 @@ def _score_all(settings: EvaluateSettings) -> None:
             ((policy.model, settings.reference)[place], _files(settings, policy, cell)[place]),
         ]
     ]
+    jobs += [
+        (other.model, policy, cell, _file_of(settings, policy, cell, other))
+        for other in settings.references
+        for policy in settings.policies
+        for cell in settings.cells_of(policy.name)
+    ]
+    empty: dict[tuple[str, str], Empty] = {}
     load, begun = _remembering(load_model), time.monotonic()
     missing = not all(manifest.path_of(path).is_file() for *_, path in jobs)
     for model, policy, cell, path in tqdm(jobs, desc="scoring", unit=" files", disable=None):
-        score(_score_settings(settings, model, policy, cell, path), load=load, quiet=True)
+        if (policy.name, cell.label) in empty:
+            continue
+        try:
+            score(_score_settings(settings, model, policy, cell, path), load=load, quiet=True)
+        except DataError as error:
+            if not cell.column:
+                raise
+            empty[policy.name, cell.label] = Empty(policy, cell, str(error))
     if settings.timings is not None and missing and PartialState().is_main_process:
         line = {"part": "scoring", "seconds": round(time.monotonic() - begun)}
         path = settings.output / TIMINGS
         cut_off = path.is_file() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
         with path.open("a", encoding="utf-8") as stream:
             stream.write("\n" * cut_off + json.dumps(line) + "\n")
+    return list(empty.values())
 
 
 def _score_settings(settings: EvaluateSettings, model: str, policy: Policy, cell: Cell, output: Path) -> ScoreSettings:
@@ -221,6 +265,12 @@ def _files(settings: EvaluateSettings, policy: Policy, cell: Cell) -> tuple[Path
     name = f"{words}-{manifest.digest(policy.name, cell.label)[:8]}"
     folder = settings.output / "scores"
     return folder / f"{name}.jsonl", folder / f"{name}-reference.jsonl"
+
+
+def _file_of(settings: EvaluateSettings, policy: Policy, cell: Cell, reference: Reference) -> Path:
+    """Where the scores of a further reference are."""
+    path = _files(settings, policy, cell)[1]
+    return path.with_name(f"{path.stem}-{_slug(reference.name)[:30]}-{manifest.digest(reference.name)[:8]}.jsonl")
 
 
 def _slug(text: str) -> str:

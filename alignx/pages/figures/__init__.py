@@ -5,12 +5,14 @@ large screen that of the page's text.
 """
 
 from alignx.pages.figures.forest import Interval, Reference, intervals
+from alignx.pages.figures.heat import HeatRow, heat
 from alignx.pages.figures.lengths import Bar, bars
 from alignx.pages.figures.lines import Band, Line, Panel, bands, curves
 
 __all__ = [
     "Band",
     "Bar",
+    "HeatRow",
     "Interval",
     "Line",
     "Panel",
@@ -18,5 +20,6 @@ __all__ = [
     "bands",
     "bars",
     "curves",
+    "heat",
     "intervals",
 ]

@@ -1,0 +1,101 @@
+"""Controllability (paper Table 6): does the policy's preference turn round when the persona does?
+
+Turned round are the persona and, with it, what is right: the response that the user rejected. The two responses stay
+the same texts, so that the margin towards the reversed target is the negative of the margin towards the chosen
+response, exactly. Both outcomes therefore come from scoring the same records twice: with their own persona, and with
+the reversed one.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from alignx.evaluation.breakdown.moves import Moves, refuse_regrouped
+from alignx.intervals import Estimate, clustered_mean
+from alignx.prompts import Condition, PersonaSource, render, tell
+from alignx.records import Record, Taxonomy
+
+
+@dataclass(frozen=True)
+class Reversal:
+    """One policy, told each persona and its reverse. Every share is of all n records."""
+
+    accuracy: Estimate
+    """Own persona: moved towards the chosen response."""
+    reversed_accuracy: Estimate
+    """Reversed persona: moved towards the originally rejected response."""
+    joint: Estimate
+    """Right both ways."""
+    flip: Estimate
+    """The two conditions order the responses oppositely: right both ways, or wrong both ways."""
+    wrong_both: Estimate
+    """The part of ``flip`` that went the wrong way."""
+    difference: Estimate
+    """``reversed_accuracy − accuracy``, record by record."""
+    ties: int
+    """No move either way with the own persona: not right, and no ordering that could change."""
+    reversed_ties: int
+    tied: int
+    """Records with a tie under at least one of the two."""
+    unturned: int
+    """Records of which reversal changes nothing that is told: free text cannot be reversed."""
+
+    @property
+    def n(self) -> int:
+        """Records."""
+        return self.accuracy.n
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            name: value.as_dict() if isinstance(value, Estimate) else value for name, value in self.__dict__.items()
+        }
+
+
+def reversal(own: Moves, turned: Moves, unturned: Collection[str] = ()) -> Reversal:
+    """Compare a policy's moves under the own persona with those under the reversed one.
+
+    Args:
+        own: Told each record's own persona.
+        turned: Told the reversed persona, of the same records; margins are towards the same chosen response as in
+            ``own``, and what is right is the opposite.
+        unturned: Ids of which reversal changes nothing that is told (:func:`find_unturned`).
+
+    Raises:
+        DataError: The two are about different records, choices or users.
+    """
+    refuse_regrouped(own, "own persona's scores", turned, "the reversed persona's")
+    names = list(own.scores)
+    clusters = [own.scores[name].cluster for name in names]
+    margins = [(own.margins[name], turned.margins[name]) for name in names]
+
+    def share(hits: list[bool]) -> Estimate:
+        return clustered_mean([float(hit) for hit in hits], clusters)
+
+    return Reversal(
+        accuracy=share([before > 0 for before, _ in margins]),
+        reversed_accuracy=share([after < 0 for _, after in margins]),
+        joint=share([before > 0 > after for before, after in margins]),
+        flip=share([before > 0 > after or before < 0 < after for before, after in margins]),
+        wrong_both=share([before < 0 < after for before, after in margins]),
+        difference=clustered_mean(
+            [float(after < 0) - float(before > 0) for before, after in margins], clusters, bounds=None
+        ),
+        ties=sum(before == 0 for before, _ in margins),
+        reversed_ties=sum(after == 0 for _, after in margins),
+        tied=sum(before == 0 or after == 0 for before, after in margins),
+        unturned=len(own.scores.keys() & set(unturned)),
+    )
+
+
+def find_unturned(records: Mapping[str, Record], condition: Condition, taxonomy: Taxonomy) -> frozenset[str]:
+    """Ids of the records that are told the same with persona ``own`` as with ``reversed``.
+
+    Under in-context alignment these are the records without choices, since comments and descriptions are free text.
+
+    Raises:
+        DataError: A record cannot be told under the condition.
+    """
+    ways = [condition.model_copy(update={"persona": each}) for each in (PersonaSource.OWN, PersonaSource.REVERSED)]
+    prompts = {name: [render(each, tell(each, way, taxonomy), way) for way in ways] for name, each in records.items()}
+    return frozenset(name for name, (straight, turned) in prompts.items() if straight == turned)
