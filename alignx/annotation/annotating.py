@@ -157,7 +157,7 @@ class _Run:
 
     def _estimate(self, items: Mapping[str, "_Asked"]) -> str:
         settings = self.settings
-        head = f"{self.records.identity.records:,} records, {len(items):,} distinct history items without a direction"
+        head = f"{self.records.identity.records:,} records, {len(items):,} distinct history items to ask about"
         if settings.backend == "local":
             return f"{head}\n{len(items) * len(self.records.taxonomy):,} questions to score on this machine"
         price = find_price(settings.model, settings.prices)
@@ -292,17 +292,22 @@ class _Run:
         """
         lines = [
             f"{self.output}: {counts['records']} records, {counts['items']} history items ({counts['distinct_items']} "
-            f"distinct ones asked): {counts['annotated']} annotated, {counts['kept']} kept theirs, "
+            f"distinct ones to ask about): {counts['annotated']} annotated, {counts['kept']} kept theirs, "
             f"{counts['unannotated']} not annotated",
             f"profiles: {counts['profiles']} derived ({counts['empty_profiles']} of them empty: nothing but neutral; "
             f"{counts['partly']} from part of the history), {counts['profiles_kept']} kept, "
             f"{counts['without_profile']} records without one",
         ]
-        if counts["spent"]:
-            lines.append(f"spent: {counts['spent']:.4f} in all on these replies")
+        sent, known = counts["requests"]["sent"], counts["requests"]["known"]
+        tokens = counts["tokens"]
+        cost = f", {counts['spent']:.4f} spent on them in all" if counts["spent"] else ""
+        lines.append(
+            f"requests: {sent:,} sent now, {known:,} answered before; replies so far: "
+            f"{tokens['prompt_tokens']:,} tokens in, {tokens['reply_tokens']:,} out{cost}"
+        )
         if agreement is not None:
             lines += [str(agreement), f"agreement: {self._agreement_folder / 'agreement.html'}"]
-        problems = Counter(one.problem for one in found.values() if one.problem is not None)
+        problems = Counter(one.problem.partition(" (attempt")[0] for one in found.values() if one.problem is not None)
         if problems:
             shown = "; ".join(f"{count} × {problem}" for problem, count in problems.most_common(_SHOWN))
             raise PartialError(

@@ -49,7 +49,7 @@ class Estimate:
             else f"estimated at {self.ratio:g} characters a token, replies as long as they may be"
         )
         cost = (
-            f"cost: about {self.price.of(self.prompt_tokens, self.reply_tokens):.2f} {self.price.currency} at "
+            f"cost: about {_amount(self.price.of(self.prompt_tokens, self.reply_tokens))} {self.price.currency} at "
             f"{self.price}"
             if self.price is not None
             else "cost: unknown, the model is in no price list (--prices FILE); a server of your own costs its machine"
@@ -61,6 +61,11 @@ class Estimate:
                 cost,
             ]
         )
+
+
+def _amount(money: float) -> str:
+    """Two digits behind the point, or two that matter: little is not nothing."""
+    return f"{money:,.2f}" if money >= 1 else f"{money:.2g}"
 
 
 def estimate(asks: Iterable[Ask], replies: Replies | None, price: Price | None) -> Estimate:

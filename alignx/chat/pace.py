@@ -8,7 +8,7 @@ _LEAST = 1.0
 
 
 class Pace:
-    """Slots for requests. A 429 halves their number and each success brings a little of it back.
+    """Slots for requests. A 429 halves their number and each reply brings a little of it back.
 
     The halving answers to the requests that were under way together: those that were sent before it and fail after it
     do not halve again. A server that names a time is not asked anything before it.
@@ -42,8 +42,8 @@ class Pace:
         try:
             yield self._cuts
         finally:
+            self._active -= 1  # before anything is awaited: a slot outlives no cancellation
             async with self._changed:
-                self._active -= 1
                 self._changed.notify_all()
 
     def objected(self, sent: int, wait: float | None) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -10,6 +11,8 @@ from alignx.errors import DataError, SettingsError
 
 _COLUMNS = ("model", "input", "output", "currency", "as_of")
 _MILLION = 1_000_000
+_DATE = re.compile(r"-\d{4}(-\d{2}-\d{2})?")
+"""What a dated name has behind the name in the list: ``-2024-07-18``, ``-0613``."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,7 @@ class Price:
 def find_price(model: str, path: Path | None) -> Price | None:
     """The price of a model, or None where the list does not have it.
 
-    A dated name such as ``gpt-4o-mini-2024-07-18`` has the price of the longest name in the list that it begins with,
-    followed by a hyphen and a digit.
+    A dated name such as ``gpt-4o-mini-2024-07-18`` has the price of the name without its date, unless the list has it.
 
     Args:
         model: As it is asked for.
@@ -49,8 +51,8 @@ def find_price(model: str, path: Path | None) -> Price | None:
     listed = _read(path)
     if model in listed:
         return listed[model]
-    dated = [name for name in listed if model.startswith(f"{name}-") and model[len(name) + 1 :][:1].isdigit()]
-    return listed[max(dated, key=len)] if dated else None
+    dated = (price for name, price in listed.items() if model.startswith(name) and _DATE.fullmatch(model[len(name) :]))
+    return next(dated, None)
 
 
 def _read(path: Path | None) -> dict[str, Price]:
@@ -63,16 +65,20 @@ def _read(path: Path | None) -> dict[str, Price]:
     reader = csv.DictReader(text.splitlines())
     if reader.fieldnames is None or not set(_COLUMNS) <= set(reader.fieldnames):
         raise DataError(f"{where}: columns are {reader.fieldnames}, expected {', '.join(_COLUMNS)}")
-    prices = {}
+    prices: dict[str, Price] = {}
     for row in reader:
+        here = f"{where}:{reader.line_num}"
+        if None in row or None in row.values() or not row["model"]:
+            raise DataError(f"{here}: expected {len(reader.fieldnames)} fields, the model's name among them")
+        if row["model"] in prices:
+            raise DataError(f"{here}: {row['model']} is listed twice; keep one of the lines")
         try:
             amounts = [float(row[name]) for name in ("input", "output")]
-        except (TypeError, ValueError):
+        except ValueError:
             amounts = [math.nan]
         if not all(math.isfinite(amount) and amount >= 0 for amount in amounts):
             raise DataError(
-                f"{where}:{reader.line_num}: input is {row['input']!r}, output {row['output']!r}, expected prices of a "
-                "million tokens"
+                f"{here}: input is {row['input']!r}, output {row['output']!r}, expected prices of a million tokens"
             )
         prices[row["model"]] = Price(amounts[0], amounts[1], row["currency"], row["as_of"])
     return prices
@@ -94,28 +100,31 @@ class Purse:
         """
         if limit is not None and price is None:
             raise SettingsError("--max-cost: the model has no known price; give one with --prices FILE")
-        self._price, self._limit = price, limit
+        self._price, self.limit = price, limit
         self.spent = spent
         self._promised = 0.0
+        self._promises = 0
 
     def promise(self, prompt_tokens: int, reply_tokens: int) -> float | None:
         """Set aside what a request can cost at most; None when the limit does not allow it."""
-        amount = self._price.of(prompt_tokens, reply_tokens) if self._price is not None else 0.0
-        if self._limit is not None and self.spent + self._promised + amount > self._limit:
+        amount = self.cost(prompt_tokens, reply_tokens)
+        if self.limit is not None and self.spent + self._promised + amount > self.limit:
             return None
         self._promised += amount
+        self._promises += 1
         return amount
 
     def settle(self, promised: float, paid: float) -> None:
         """A request has ended: what it did cost takes the place of what was set aside."""
-        self._promised -= promised
+        self._promises -= 1
+        self._promised = self._promised - promised if self._promises else 0.0  # rounding does not add up
         self.spent += paid
 
     def cost(self, prompt_tokens: int, reply_tokens: int) -> float:
-        """What a reply did cost; 0 where no price is known."""
+        """What so many tokens cost; 0 where no price is known."""
         return self._price.of(prompt_tokens, reply_tokens) if self._price is not None else 0.0
 
     @property
     def waits(self) -> bool:
         """Whether something is promised that may come back."""
-        return self._promised > 1e-12
+        return self._promises > 0

@@ -1,5 +1,6 @@
 """What is asked in one request, and the reply that cannot be used."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -7,6 +8,9 @@ from typing import Any
 
 from alignx.errors import AlignXError
 from alignx.manifest import digest
+
+_TEMPLATE = 64
+"""Tokens that a server puts around the texts, at most."""
 
 
 class UnreadableError(AlignXError, ValueError):
@@ -31,9 +35,14 @@ class Question:
         """Of the texts and the schema, to estimate tokens from."""
         return len(self.system) + len(self.user) + self._schema_characters
 
+    @property
+    def most_tokens(self) -> int:
+        """More than these can be in any tokenizer: a token is a byte at least, and a template adds a few of its own."""
+        return len(self.system.encode()) + len(self.user.encode()) + self._schema_characters + _TEMPLATE
+
     @cached_property
     def _schema_characters(self) -> int:
-        return len(str(self.schema))
+        return len(json.dumps(self.schema))
 
 
 @dataclass(frozen=True)

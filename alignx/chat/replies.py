@@ -2,17 +2,21 @@
 
 import fcntl
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any, BinaryIO, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from alignx.chat.question import Ask, UnreadableError
 from alignx.chat.secrets import redact
 from alignx.errors import DataError
+
+UNFINISHED: Final = ("length", "content_filter", "refusal")
+"""Ends of a reply whose text is not what the model would have said, even if it can be read."""
 
 
 class Reply(BaseModel):
@@ -29,11 +33,12 @@ class Reply(BaseModel):
     problem: str | None = None
     """Why it could not be used when it arrived; None where it could."""
     finish: str | None = None
+    """Why it ended, in the server's words."""
     prompt_tokens: int | None = None
     """As the server counted; None where it did not say."""
     reply_tokens: int | None = None
     cost: float = 0.0
-    """By the price list of the day."""
+    """By the price list of the day; with what may have been paid for earlier replies that did not arrive."""
     characters: int = 0
     """Of the request."""
     model: str | None = None
@@ -59,40 +64,50 @@ class Replies:
         """
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._stream: IO[bytes] = path.open("a+b")
-        try:
-            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._stream.close()
-            raise DataError(
-                f"{path}: another process is writing to it; wait for it, or choose another output"
-            ) from None
+        # Unbuffered: what a full disk refuses must not come again when the file is closed.
+        self._stream = path.open("ab", buffering=0)
+        self._reader: BinaryIO | None = None
         self._places: dict[str, tuple[int, bool]] = {}
         """Of each request: where its line begins, and whether its reply can be used."""
         self.spent = 0.0
         """What all replies together did cost, the unreadable ones included."""
         self.tokens = _Tokens()
+        self._end = 0
         try:
-            self._read()
+            self._hold()
+            self._reader = path.open("rb")
+            self._read(self._reader)
         except BaseException:
-            self._stream.close()
+            self.close()
             raise
 
-    def _read(self) -> None:
-        self._stream.seek(0)
-        place = 0
-        for number, line in enumerate(self._stream, start=1):
-            if not line.endswith(b"\n"):
-                break
+    def _hold(self) -> None:
+        try:
+            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(
+                f"{self.path}: another process is writing to it; wait for it, or choose another output"
+            ) from None
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be locked ({error.strerror}); choose another folder") from error
+
+    def _read(self, reader: BinaryIO) -> None:
+        for number, line in enumerate(reader, start=1):
+            whole = line.endswith(b"\n")
             try:
-                self._take(Reply.model_validate_json(line), place)
+                reply = Reply.model_validate_json(line)
             except ValidationError as error:
+                if not whole:
+                    break
                 raise DataError(
                     f"{self.path}:{number}: not a reply ({error.errors()[0]['msg']}); delete this line to ask again"
                 ) from None
-            place += len(line)
-        self._stream.truncate(place)
-        self._end = place
+            self._take(reply, self._end)
+            self._end += len(line)
+            if not whole:  # nothing but its end is missing
+                self._append(b"\n")
+                break
+        self._cut()
 
     def _take(self, reply: Reply, place: int) -> None:
         self.spent += reply.cost
@@ -105,16 +120,28 @@ class Replies:
         """Append a reply; it is in the file when this returns. Secrets that it repeats are struck out.
 
         Raises:
-            DataError: The disk is full, or the file cannot be written for another reason.
+            DataError: The disk is full, or the file cannot be written for another reason; then nothing of it is there.
         """
-        line = redact(json.dumps(reply.model_dump(exclude_defaults=True), ensure_ascii=False)).encode() + b"\n"
+        fields = reply.model_dump(exclude_defaults=True)
+        shown = {name: redact(value) if isinstance(value, str) else value for name, value in fields.items()}
+        place = self._end
+        self._append(json.dumps({**shown, "id": reply.id}, ensure_ascii=False).encode() + b"\n")
+        self._take(reply, place)
+
+    def _append(self, data: bytes) -> None:
+        left = memoryview(data)
         try:
-            self._stream.write(line)
-            self._stream.flush()
+            while left:
+                left = left[self._stream.write(left) :]
         except OSError as error:
+            self._cut()
             raise DataError(f"{self.path}: cannot be written: {error.strerror}; make room and run again") from error
-        self._take(reply, self._end)
-        self._end += len(line)
+        self._end += len(data)
+
+    def _cut(self) -> None:
+        """Drop what stands behind the last whole line."""
+        if os.fstat(self._stream.fileno()).st_size > self._end:
+            self._stream.truncate(self._end)
 
     def __getitem__(self, request: str) -> Reply:
         """The reply to a request: the usable one, if there is one.
@@ -122,8 +149,11 @@ class Replies:
         Raises:
             KeyError: There is none.
         """
-        self._stream.seek(self._places[request][0])
-        return Reply.model_validate_json(self._stream.readline())
+        place = self._places[request][0]
+        if self._reader is None:
+            raise ValueError(f"{self.path}: is closed")
+        self._reader.seek(place)
+        return Reply.model_validate_json(self._reader.readline())
 
     def __contains__(self, request: str) -> bool:
         """Whether anything came of a request so far."""
@@ -139,6 +169,8 @@ class Replies:
 
     def close(self) -> None:
         """Let go of the file."""
+        if self._reader is not None:
+            self._reader.close()
         self._stream.close()
 
     def __enter__(self) -> "Replies":
@@ -162,11 +194,11 @@ class Reading:
 
 
 def reading(one: Ask, replies: Replies) -> Reading:
-    """Read the reply to a request, whatever was thought of it when it arrived."""
+    """Read the text of a reply as it is read now, whatever was thought of it when it arrived."""
     if one.request.id not in replies:
         return Reading(problem="not asked yet")
     reply = replies[one.request.id]
-    if not reply.text:
+    if not reply.text or reply.finish in UNFINISHED:
         return Reading(problem=reply.problem or "empty", reply=reply)
     try:
         return Reading(one.read(reply.text), None, reply)

@@ -1,29 +1,47 @@
 """Keys come from the environment only, and are written nowhere: not into files, messages or logs."""
 
+import json
 import os
 import re
 
-_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|AUTH", re.IGNORECASE)
+_SECRET = re.compile(
+    r"(KEYS?|TOKENS?|SECRETS?|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|AUTH|AUTHORIZATION|(^|_)PAT)(_|\d|$)",
+    re.IGNORECASE,
+)
+"""In the names of variables; ``GIT_AUTHOR_NAME`` and ``TOKENIZERS_PARALLELISM`` hold none."""
 _SHORTEST = 8
 """Characters: a shorter value is no key, and would be struck out of ordinary words."""
+_OWNER = re.compile(r"://[^/\s@]+@")
+"""User and password in an address, such as a proxy's."""
+
+_used: dict[str, str] = {}
+
+
+def remember(name: str, value: str) -> None:
+    """A key is about to be sent, so that it may come back: strike it out from now on, whatever its name.
+
+    Args:
+        name: Of the environment variable that holds it.
+        value: The key.
+    """
+    _used[name] = value
 
 
 def redact(text: str) -> str:
-    """A text without the values of environment variables whose names say that they are secret.
+    """A text without keys that were used, values of variables that are called secret, and passwords of addresses.
 
-    Servers and libraries repeat what they were sent; whatever comes from them passes through here.
+    Servers and libraries repeat what they were sent; whatever comes from them passes through here, before it is cut to
+    a length: a part of a key is one that nobody recognises.
     """
     for name, value in _secrets():
         if value in text:
             text = text.replace(value, f"[{name}]")
-    return text
+    return _OWNER.sub("://[…]@", text) if "://" in text else text
 
 
 def _secrets() -> list[tuple[str, str]]:
-    """Names and values, the longest first: one may contain another."""
-    found = [
-        (name, value.strip())
-        for name, value in os.environ.items()
-        if _SECRET.search(name) and len(value.strip()) >= _SHORTEST
-    ]
-    return sorted(found, key=lambda pair: -len(pair[1]))
+    """Names and values, as they are and as JSON has them, the longest first: one may contain another."""
+    named = [(name, value.strip()) for name, value in os.environ.items() if _SECRET.search(name)]
+    found = {(name, value) for name, value in [*_used.items(), *named] if len(value) >= _SHORTEST}
+    found |= {(name, json.dumps(value)[1:-1]) for name, value in found}
+    return sorted(found, key=lambda pair: (-len(pair[1]), pair[0]))

@@ -2,15 +2,22 @@
 
 import os
 import re
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from pydantic import field_validator
+
+from alignx.chat.secrets import remember
 from alignx.errors import SettingsError
 from alignx.settings import Settings, setting
 
 PUBLIC_URL = "https://api.openai.com/v1"
+_DEFAULT_KEY = "OPENAI_API_KEY"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_KEY = re.compile(r"[!-~]+")
+"""What a header can carry: visible ASCII without spaces."""
 
 Structure = Literal["schema", "json", "text"]
 
@@ -19,7 +26,7 @@ class ServerSettings(Settings):
     """What every command that asks a server takes."""
 
     base_url: str | None = setting(None, f"Of an OpenAI-compatible server; by default {PUBLIC_URL}.")
-    api_key_env: str = setting("OPENAI_API_KEY", "Name of the environment variable that holds the key; never the key.")
+    api_key_env: str = setting(_DEFAULT_KEY, "Name of the environment variable that holds the key; never the key.")
     concurrency: int = setting(
         16, "Requests under way at once, at most; fewer by itself while the server objects.", gt=0
     )
@@ -36,6 +43,11 @@ class ServerSettings(Settings):
     )
     dry_run: bool = setting(False, "Only say how many requests it would take, and what they would cost.")
 
+    @field_validator("temperature", mode="before")
+    @classmethod
+    def _none_can_be_written(cls, value: object) -> object:
+        return None if isinstance(value, str) and value.strip().lower() in ("none", "null") else value
+
     @property
     def url(self) -> str:
         """Where requests go.
@@ -43,14 +55,13 @@ class ServerSettings(Settings):
         Raises:
             SettingsError: It is no address, or it holds a key (which is not repeated).
         """
-        url = self.base_url or PUBLIC_URL
+        url = PUBLIC_URL if self.base_url is None else self.base_url
         try:
             parts = urlsplit(url)
-            clean = not (parts.username or parts.password or parts.query or parts.fragment)
-            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or True)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
         except ValueError:
-            clean, usable = True, False
-        if not clean:
+            usable = False
+        if any(sign in url for sign in "@?#"):
             raise SettingsError(
                 "--base-url: holds a user name, a password or a query, expected scheme, host, port and path only; a "
                 "key goes into the environment variable that --api-key-env names"
@@ -62,14 +73,18 @@ class ServerSettings(Settings):
     @property
     def is_here(self) -> bool:
         """Whether the server is on this machine."""
-        return urlsplit(self.url).hostname in ("localhost", "127.0.0.1", "::1")
+        host = urlsplit(self.url).hostname or ""
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost" or host.endswith(".localhost")
 
     def key(self) -> str:
         """The key, from the environment; a server other than the public one may need none.
 
         Raises:
-            SettingsError: There is none, or the setting is not the name of a variable (it may be the key, so it is not
-                repeated).
+            SettingsError: There is none, or it is no key, or the setting is not the name of a variable (it may be the
+                key, so it is not repeated).
         """
         if not _NAME.fullmatch(self.api_key_env):
             raise SettingsError(
@@ -77,8 +92,22 @@ class ServerSettings(Settings):
                 "key itself, it is now in your shell's history"
             )
         found = os.environ.get(self.api_key_env, "").strip()
-        if not found and self.base_url is None:
+        if not found:
+            return self._no_key()
+        if not _KEY.fullmatch(found):
             raise SettingsError(
-                f"{self.api_key_env} is not set: put the key of {PUBLIC_URL} there, or name another server: --base-url"
+                "the environment variable that --api-key-env names holds spaces, line breaks or other characters that "
+                "no key has, expected a key alone"
             )
-        return found or "none"
+        remember(self.api_key_env, found)
+        return found
+
+    def _no_key(self) -> str:
+        named = self.api_key_env != _DEFAULT_KEY
+        if self.base_url is not None and not named:
+            return "none"
+        # The name is not repeated unless it is the default: a key put there by mistake can look like a name.
+        name = "the environment variable that --api-key-env names" if named else _DEFAULT_KEY
+        server = "" if self.base_url is not None else f" of {PUBLIC_URL}"
+        other = "" if self.base_url is not None else ", or name another server: --base-url"
+        raise SettingsError(f"{name} is not set: put the key{server} there{other}")

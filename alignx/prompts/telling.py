@@ -104,11 +104,13 @@ def _sample(
 def _profile(
     teller: Record, comments: Sequence[Comment], choices: Sequence[Choice], condition: Condition, taxonomy: Taxonomy
 ) -> tuple[str, ProfileSource | None]:
+    items: list[Comment | Choice] = [*comments, *choices]
+    directions = [item.direction for item in items if item.direction is not None]
     ready = teller.persona.profile
     wanted = condition.profile
     if wanted is ProfileSource.AUTO:
         # A ready profile is of the whole history, and training tells a drawn part of it where it can.
-        drawn = condition.history == "sampled" and any(item.direction is not None for item in (*comments, *choices))
+        drawn = condition.history == "sampled" and bool(directions)
         wanted = ProfileSource.HISTORY if drawn or ready is None else ProfileSource.READY
     if wanted is ProfileSource.READY:
         if ready is None:
@@ -123,8 +125,6 @@ def _profile(
         if teller.direction is None:
             raise DataError("has no 'Preference Direction' of its own, which --profile golden puts into words")
         return verbalise(teller.direction, taxonomy), wanted
-    items: list[Comment | Choice] = [*comments, *choices]
-    directions = [item.direction for item in items if item.direction is not None]
     if items and not directions:
         raise DataError(
             f"no 'profile', and none of its {len(items)} history items has a 'Preference Direction', so PBA has no "

@@ -38,8 +38,11 @@ def draft_of(folder: Path) -> Iterator[Path]:
     The older output's manifest goes first, so that a mixture never passes for finished; whoever fills the folder writes
     the new one last. Whatever else is in the folder stays.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.resolve().name}-", dir=folder.resolve().parent))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.resolve().name}-", dir=folder.resolve().parent))
+    except OSError as error:
+        raise SettingsError(f"--output: {folder} cannot be made: {error.strerror}") from error
     try:
         yield draft
         folder.mkdir(parents=True, exist_ok=True)

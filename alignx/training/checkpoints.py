@@ -47,6 +47,10 @@ CHANGES_NO_RESULT = frozenset(
     }
 )
 """Settings that a resumed run may have otherwise; what data, taxonomy and model are is told by their digests."""
+WORLD_SIZE, ZERO_STAGE = "world_size", "zero_stage"
+"""Across which only weights can be taken over: states are in as many shares as there were processes."""
+WENT_ON = "went_on_despite"
+"""Among a manifest's counts: after which step a run went on across which differences."""
 DECIDES_WHAT_IS_TRAINED = ("lora_rank", "lora_targets")
 """Settings across which no weight and no state of the optimiser fits."""
 
@@ -102,7 +106,7 @@ def commit(folder: Path, draft: Manifest, counts: Mapping[str, Any]) -> None:
     names = [path.relative_to(folder).as_posix() for path in paths]
     update = {
         "kind": KIND,
-        "counts": dict(counts),
+        "counts": {**draft.counts, **counts},
         "files": dict(zip(names, _digests(paths), strict=True)),
         "sizes": {name: path.stat().st_size for name, path in zip(names, paths, strict=True)},
     }
@@ -180,19 +184,21 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
-def differences(saved: Manifest, wanted: Manifest, world_size: int) -> dict[str, str]:
+def differences(saved: Manifest, wanted: Manifest, world_size: int, zero_stage: int = 0) -> dict[str, str]:
     """What a checkpoint's run and the present one do not share, by the name under which it can be overridden.
 
     Args:
         saved: Of the checkpoint.
         wanted: Of the present run.
         world_size: Processes of the present run.
+        zero_stage: How DeepSpeed shares the present run among them; 0 without it.
 
     Returns:
         For each name, both values in words.
     """
     mine, theirs = dict(_identity(saved)), dict(_identity(wanted))
-    mine["world_size"], theirs["world_size"] = saved.counts.get("world_size"), world_size
+    for name, value in ((WORLD_SIZE, world_size), (ZERO_STAGE, zero_stage)):
+        mine[name], theirs[name] = saved.counts.get(name, value), value
     return {
         name: f"{_short(mine.get(name))} against {_short(theirs.get(name))}"
         for name in (*mine, *(name for name in theirs if name not in mine))

@@ -1,6 +1,7 @@
 """A run's settings as TRL's and PEFT's."""
 
 import math
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,15 @@ def trl_config(settings: TrainSettings, *, steps: int, accumulation: int, dtype:
             data_seed=settings.drawing_seed,
             disable_tqdm=True,
         )
+
+
+def zero_stage() -> int:
+    """How DeepSpeed, as the launcher set it up, shares a run among processes; 0 without it."""
+    from accelerate.utils import DeepSpeedPlugin
+
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() != "true":
+        return 0
+    return int(DeepSpeedPlugin().zero_stage)
 
 
 def refuse_unknown_targets(settings: TrainSettings, files: ModelFiles) -> None:

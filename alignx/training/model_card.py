@@ -13,6 +13,7 @@ from alignx.prompts import Method
 from alignx.prompts.pairs import describe_counts
 from alignx.prompts.settings import ConditionSettings, SourceSettings
 from alignx.training.card_origin import marked
+from alignx.training.checkpoints import WENT_ON
 from alignx.training.measured import Interval, Measured
 from alignx.training.public_files import CURVES, public_name
 from alignx.training.publish_settings import PublishSettings
@@ -197,6 +198,7 @@ def _procedure(run: Recorded) -> list[str]:
     lines = [
         f"Optimiser steps: {_count(counts, 'steps')}; processes: {_count(counts, 'world_size')}{merged}. "
         f"{_reading(found.forward)}",
+        *_went_on(counts),
         "",
         "What the model was told:",
         "",
@@ -208,6 +210,15 @@ def _procedure(run: Recorded) -> list[str]:
         "",
         *_table(("setting", "value", "meaning"), _settings(found.settings)),
     ]
+    return lines
+
+
+def _went_on(counts: dict[str, Any]) -> list[str]:
+    """Where a run was not one run: after which steps it went on with something else changed."""
+    lines = []
+    for one in counts.get(WENT_ON) or []:
+        differed = "; ".join(map(_text, one["differed"]))
+        lines += ["", f"**Up to step {one['step']} something was different**: {differed}."]
     return lines
 
 

@@ -26,6 +26,7 @@ from alignx.training.configuring import (
     refuse_unknown_targets,
     refuse_unknown_trackers,
     trl_config,
+    zero_stage,
 )
 from alignx.training.references import reference_scores
 from alignx.training.rows import Rows, ready, records_of
@@ -70,6 +71,7 @@ class _Run:
         self.dtype = choose_dtype(settings.dtype)
         self.state = PartialState(cpu=not has_accelerator())
         self._weights_only = False
+        self._overridden: list[str] = []
         self._reference_forward: dict[str, Any] | None = None
         refuse_unknown_trackers(settings.report_to)
         try:
@@ -120,6 +122,7 @@ class _Run:
             self._say(line)
         draft = self._manifest(files, data.data, data.taxonomy, condition)
         resumed = self._resumed(draft)
+        draft = draft.model_copy(update={"counts": self._course(resumed)})
         rows, parts = source.load(prepared)
         source.save_split(parts, rows)
         evaluation = source.load_evaluation(rows, data.taxonomy) if self.settings.eval_data is not None else None
@@ -144,7 +147,7 @@ class _Run:
             trainer.evaluate()
         self._save(trainer)
         if self.state.is_main_process:
-            counts = {"encoding": data.counts, **({"reference": reference} if reference else {})}
+            counts = {**draft.counts, "encoding": data.counts, **({"reference": reference} if reference else {})}
             self._commit(draft.model_copy(update={"counts": counts}), parts, evaluation, trainer)
         self.state.wait_for_everyone()
         if self.state.num_processes > 1:
@@ -243,15 +246,24 @@ class _Run:
                 checkpoints.disown(folder)
         if newest.folder is None or newest.manifest is None:
             return newest
-        differing = checkpoints.differences(newest.manifest, draft, self.state.num_processes)
-        overridden = checkpoints.refuse(newest.folder, differing, self.settings.resume_despite)
-        self._weights_only = "world_size" in differing
+        differing = checkpoints.differences(newest.manifest, draft, self.state.num_processes, zero_stage())
+        self._overridden = checkpoints.refuse(newest.folder, differing, self.settings.resume_despite)
+        self._weights_only = checkpoints.WORLD_SIZE in differing or checkpoints.ZERO_STAGE in differing
         self._say(f"{newest.folder}: going on after step {newest.step}")
-        for line in overridden:
+        for line in self._overridden:
             self._say(f"warning: although this differs: {line}")
         if self._weights_only:
-            self._say("warning: only its weights can be used by another number of processes; the optimiser starts anew")
+            self._say(
+                "warning: only its weights can be used by processes that share otherwise; the optimiser starts anew"
+            )
         return newest
+
+    def _course(self, resumed: checkpoints.Newest) -> dict[str, Any]:
+        """What every manifest of this run says of its course: how it was shared, and what it went on in spite of."""
+        went_on = list(resumed.manifest.counts.get(checkpoints.WENT_ON, [])) if resumed.manifest is not None else []
+        if self._overridden:
+            went_on.append({"step": resumed.step, "differed": self._overridden})
+        return {checkpoints.ZERO_STAGE: zero_stage(), **({checkpoints.WENT_ON: went_on} if went_on else {})}
 
     def _with_references(
         self, files: ModelFiles, tokenizer: Any, rows: Any, needed: Sequence[int], counts: dict[str, int]
@@ -373,11 +385,12 @@ class _Run:
     def _plan(self, parts: Split, trainer: Any) -> str:
         settings = self.settings
         return (
-            f"{trainer.args.max_steps} steps of {settings.global_batch} pairs ({settings.micro_batch} × "
+            f"{trainer.args.max_steps} step{'s' * (trainer.args.max_steps > 1)} of {settings.global_batch} pairs "
+            f"({settings.micro_batch} × "
             f"{self.state.num_processes} processes × "
             f"{self.accumulation} accumulated) over {len(parts.train)} records; {len(parts.evaluation)} held out, "
             f"{len(parts.left_over)} left over; "
-            f"on {self.state.device}, {self.dtype}; each prompt is read {self._readings(trainer)}"
+            f"on {self.state.device.type}, {self.dtype}; each prompt is read {self._readings(trainer)}"
         )
 
     @staticmethod

@@ -121,7 +121,7 @@ class TrainSettings(ConditionSettings, SourceSettings):
 
     @model_validator(mode="after")
     def _differences_are_known(self) -> "TrainSettings":
-        known = [*TrainSettings.model_fields, "data", "taxonomy", "model", "dtype", "date", "world_size"]
+        known = [*TrainSettings.model_fields, "data", "taxonomy", "model", "dtype", "date", "world_size", "zero_stage"]
         for name in self.resume_despite:
             if name not in known:
                 nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)

@@ -292,6 +292,7 @@ def test_another_name_of_the_same_model_and_data_is_no_difference() -> None:
 
 def test_versions_of_packages_are_no_difference() -> None:
     assert differences(saved(versions={"torch": "2.0"}), drafted(), 1) == {}
+    assert differences(saved(), drafted(), 1, 3) == {}, "it says nothing of ZeRO"
 
 
 @pytest.mark.parametrize(

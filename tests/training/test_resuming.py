@@ -30,6 +30,8 @@ from alignx.errors import (
 )
 from alignx.locking import hold
 from alignx.training import checkpoints
+from alignx.training.model_card import Recorded, make_card
+from alignx.training.publish_settings import PublishSettings
 from alignx.training.run import train
 from alignx.training.settings import TrainSettings
 from tests.training.runs import batches, read_jsonl, settings, short_records, snapshot
@@ -305,7 +307,8 @@ def test_checkpoints_are_kept_after_the_end_where_asked_and_hold_no_pickled_argu
     assert {"model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"} <= set(
         found.manifest.files
     )
-    assert found.manifest.counts == {"step": 4, "world_size": 1, "tokens": found.manifest.counts["tokens"]}
+    tokens = found.manifest.counts["tokens"]
+    assert found.manifest.counts == {"step": 4, "world_size": 1, "zero_stage": 0, "tokens": tokens}
     assert_same_run(output, whole("full"))
 
 
@@ -481,7 +484,10 @@ def test_a_run_goes_on_across_a_difference_that_is_named_and_says_so(
     data: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    train(settings(tiny_model, data, copied, **EVERY_STEP, beta=0.5, resume_despite=("beta", "seed")))
+    went_on = train(settings(tiny_model, data, copied, **EVERY_STEP, beta=0.5, resume_despite=("beta", "seed")))
+    assert manifest.read(went_on).counts["went_on_despite"] == [{"step": 3, "differed": ["beta (0.1 against 0.5)"]}]
+    card = make_card(Recorded(manifest.read(went_on), "weights", adapter=False), PublishSettings(model=str(went_on)))
+    assert "**Up to step 3 something was different**: beta (0.1 against 0.5)." in card
     assert "warning: although this differs: beta (0.1 against 0.5)" in capsys.readouterr().err
     assert manifest.read(copied).settings["beta"] == 0.5
     found, expected = metrics(copied), metrics(whole("full"))
@@ -517,7 +523,7 @@ def test_another_number_of_processes_takes_the_weights_alone_and_says_so(
     train(wanted.model_copy(update={"resume_despite": ("world_size",)}))
     said = capsys.readouterr().err
     assert "although this differs: world_size (2 against 1)" in said
-    assert "only its weights can be used by another number of processes; the optimiser starts anew" in said
+    assert "only its weights can be used by processes that share otherwise; the optimiser starts anew" in said
     mine, theirs = metrics(copied), metrics(whole("full"))
     steps = [[line for line in lines if "loss" in line] for lines in (mine, theirs)]
     assert [line["step"] for line in steps[0]] == [1, 2, 3, 4]

@@ -35,11 +35,16 @@ def convert(settings: ConversionSettings) -> str:
     folder = settings.output
     refuse_foreign(folder, "converted", "an earlier conversion")
     _refuse_own_input(settings)
+    if (done := _already(settings)) is not None:
+        return done
     gathered = gather(settings)
     chosen = choose(gathered.statements, settings)
     rejections = sorted((*gathered.rejections, *chosen.rejections), key=lambda rejection: rejection.number)
     _refuse_too_few(settings, gathered, chosen, rejections)
-    test_users = draw_test_users((target.user for target, _ in chosen.records), settings)
+    try:
+        test_users = draw_test_users((target.user for target, _ in chosen.records), settings)
+    except DataError as error:
+        raise DataError(f"{error}{_said_of(rejections)}") from None
     with draft_of(folder) as draft:
         _write_records(draft, chosen, test_users)
         with (draft / "rejected.jsonl").open("w", encoding="utf-8", newline="\n") as stream:
@@ -49,8 +54,13 @@ def convert(settings: ConversionSettings) -> str:
         folder,
         Manifest(
             kind="converted",
-            data=_identity(settings, gathered.rows, len(rejections)),
-            settings=settings.model_dump(mode="json", exclude={"output"}),
+            data=DataIdentity(
+                source=", ".join(map(str, _inputs(settings))),
+                digest=_digest(settings),
+                records=gathered.rows,
+                skipped=len(rejections),
+            ),
+            settings=_settings_of(settings),
             versions=manifest.versions(),
             counts=counts,
             files={name: manifest.file_digest(folder / name) for name in FILES},
@@ -69,7 +79,7 @@ def _refuse_too_few(
     settings: ConversionSettings, gathered: Gathered, chosen: Choosing, rejections: Sequence[Rejection]
 ) -> None:
     """Stop where no record came out, or more rows were rejected than was allowed; say which, and one of each kind."""
-    reasons = "; ".join(f"{times:,} {reason} ({problem})" for reason, times, problem in tally(rejections))
+    reasons = _reasons(rejections)
     if not chosen.records:
         raise DataError(f"{settings.data}: none of {gathered.rows} rows became a record: {reasons}")
     if settings.max_rejected is not None and len(rejections) > settings.max_rejected:
@@ -77,6 +87,15 @@ def _refuse_too_few(
             f"{settings.data}: {len(rejections)} of {gathered.rows} rows are rejected, --max-rejected allows "
             f"{settings.max_rejected}: {reasons}"
         )
+
+
+def _reasons(rejections: Sequence[Rejection]) -> str:
+    return "; ".join(f"{times:,} {reason} ({problem})" for reason, times, problem in tally(rejections))
+
+
+def _said_of(rejections: Sequence[Rejection]) -> str:
+    """What became of rows that might have been of other users."""
+    return f"; {len(rejections):,} rows were rejected: {_reasons(rejections)}" if rejections else ""
 
 
 def _write_records(folder: Path, chosen: Choosing, test_users: set[str]) -> None:
@@ -132,12 +151,38 @@ def _turned_round(targets: Iterable[Statement]) -> int:
     return sum(len(chosen) for chosen in ways.values() if len(set(chosen)) > 1)
 
 
-def _identity(settings: ConversionSettings, rows: int, rejected: int) -> DataIdentity:
-    """The files that were read, by their bytes."""
-    paths = [path for path in (settings.data, settings.comments) if path is not None]
-    return DataIdentity(
-        source=", ".join(map(str, paths)),
-        digest=manifest.digest(*(manifest.file_digest(path) for path in paths)),
-        records=rows,
-        skipped=rejected,
-    )
+def _inputs(settings: ConversionSettings) -> list[Path]:
+    return [path for path in (settings.data, settings.comments) if path is not None]
+
+
+def _digest(settings: ConversionSettings) -> str:
+    """Of the files that are read, by their bytes."""
+    return manifest.digest(*(manifest.file_digest(path) for path in _inputs(settings) if path.is_file()))
+
+
+def _settings_of(settings: ConversionSettings) -> dict[str, Any]:
+    """What decides what comes out, the files aside."""
+    return settings.model_dump(mode="json", exclude={"output", "data", "comments", "max_rejected"})
+
+
+def _already(settings: ConversionSettings) -> str | None:
+    """What to say if these files have been converted so; None if they have not.
+
+    Raises:
+        DataError: The folder holds the records of other rows, or of these rows converted otherwise: users of its test
+            records might be trained on.
+    """
+    found = manifest.read_if_present(settings.output)
+    if found is None or found.data is None:
+        return None
+    data = found.data.model_copy(update={"digest": _digest(settings)})
+    wanted = found.model_copy(update={"data": data, "settings": _settings_of(settings)})
+    if differences := found.differences(wanted, ("data.digest", "settings")):
+        raise DataError(
+            f"{settings.output}: holds an earlier conversion, which differs in {'; '.join(differences)}; choose "
+            "another --output, or delete it"
+        )
+    if not manifest.is_intact(settings.output, found):
+        return None
+    total = sum(found.counts["records"].values())
+    return f"{settings.output}: these rows are converted already, {total} records; nothing to do"

@@ -71,9 +71,7 @@ def _comments_table(settings: ConversionSettings) -> list[Table]:
 
 
 def _require(table: Table, roles: Sequence[str], columns: Mapping[str, str]) -> None:
-    for role in roles:
-        if role in columns:
-            table.require(f"--{role}-column", columns[role])
+    table.require({f"--{role}-column": columns[role] for role in roles if role in columns})
 
 
 def _columns(settings: ConversionSettings, table: Table) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import csv
 import difflib
 import io
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from alignx.records.files import SUFFIXES, BadRow, read_rows
 
 _LONGEST_CELL = 2**31 - 1
 _SHOWN = 12
+_STATED = re.compile(r"sep=(.)(?=\n)")
+"""A first line with which spreadsheets say how cells are separated."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +40,24 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
 
-    def require(self, flag: str, column: str) -> None:
-        """Refuse a file without a column.
+    def require(self, columns: Mapping[str, str]) -> None:
+        """Refuse a file without the columns that flags name.
 
         Raises:
-            DataError: It has none of that name; the message names the nearest.
+            DataError: Some are not there; the message names all of them, each with the nearest that is.
         """
-        if column in self.columns:
+        missing = {flag: column for flag, column in columns.items() if column not in self.columns}
+        if not missing:
             return
-        nearest = difflib.get_close_matches(column, self.columns, n=1, cutoff=0.5)
+        said = "; ".join(
+            f"no column {column!r}; {self._hint(column)}name the column with {flag}" for flag, column in missing.items()
+        )
         listed = ", ".join(map(repr, self.columns[:_SHOWN])) + (", …" if len(self.columns) > _SHOWN else "")
-        hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-        raise DataError(f"{self.path}: no column {column!r}; {hint}name the column with {flag}; found: {listed}")
+        raise DataError(f"{self.path}: {said}; found: {listed}")
+
+    def _hint(self, column: str) -> str:
+        nearest = difflib.get_close_matches(column, self.columns, n=1, cutoff=0.6)
+        return f"did you mean {nearest[0]!r}? " if nearest else ""
 
 
 def read_table(path: Path, form: Form | None, delimiter: str) -> Table:
@@ -66,14 +75,14 @@ def read_table(path: Path, form: Form | None, delimiter: str) -> Table:
     if not path.is_file():
         raise DataError(f"{path}: {'is a folder, expected a file' if path.is_dir() else 'no such file'}")
     suffix = path.suffix.lower()
-    if form == "csv" or (form is None and suffix == ".csv"):
-        columns, rows = _csv(path, delimiter)
+    if form == "csv" or (form is None and suffix in (".csv", ".tsv")):
+        columns, rows = _csv(path, "\t" if suffix == ".tsv" and delimiter == "," else delimiter)
     elif form == "jsonl" or suffix in SUFFIXES:
         columns, rows = _json(path, ".jsonl" if form == "jsonl" else suffix)
     else:
         raise DataError(
-            f"{path}: unknown kind of file {path.suffix!r}, expected .csv, {', '.join(SUFFIXES)}; say what it is with "
-            "--from csv or --from jsonl, or export it as CSV"
+            f"{path}: unknown kind of file {path.suffix!r}, expected .csv, .tsv, {', '.join(SUFFIXES)}; say what it is "
+            "with --from csv or --from jsonl, or export it as CSV"
         )
     if not rows:
         raise DataError(f"{path}: no rows, expected at least one")
@@ -98,7 +107,10 @@ def _json(path: Path, suffix: str) -> tuple[tuple[str, ...], tuple[Row, ...]]:
 
 
 def _csv(path: Path, delimiter: str) -> tuple[tuple[str, ...], tuple[Row, ...]]:
-    lines = _rows_of_csv(path, _text_of(path), delimiter)
+    text = _text_of(path)
+    if stated := _STATED.match(text):  # as spreadsheets write it; a line stays, so that the others keep their numbers
+        text, delimiter = text[stated.end() :], stated[1]
+    lines = _rows_of_csv(path, text, delimiter)
     first = next(lines, None)
     if first is None:
         raise DataError(f"{path}: the file is empty, expected a row of column names and rows below it")
@@ -157,7 +169,8 @@ def _header(where: str, cells: list[str], delimiter: str) -> tuple[str, ...]:
 def _row(where: str, cells: list[str], header: tuple[str, ...]) -> Row:
     if len(cells) == len(header):
         return Row(where, dict(zip(header, cells, strict=True)))
-    problem = f"{where}: {_count(len(cells), 'cell')}, expected {len(header)} as in the header; quote texts with commas"
+    found = _count(len(cells), "cell")
+    problem = f"{where}: {found}, expected {len(header)} as in the header; quote texts that hold the delimiter"
     return Row(where, cells, RowError(Reason.UNREADABLE, problem))
 
 

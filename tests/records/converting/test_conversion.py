@@ -19,6 +19,7 @@ from alignx.errors import DataError, SettingsError
 from alignx.manifest import Manifest
 from alignx.records import Records
 from alignx.records.converting import gathering
+from alignx.records.converting.conversion import convert
 from alignx.records.converting.settings import ConvertSettings
 from alignx.settings import validate
 from tests.records.converting.own import HEADER, Converted, choice, comment, converted, csv_text, stored
@@ -336,20 +337,35 @@ def test_the_records_of_an_earlier_conversion_are_not_read_from_under_it(
     assert elsewhere.train == converted(tmp_path / "rows.csv").train
 
 
-def test_a_second_conversion_replaces_the_first_and_leaves_what_is_not_its_own(tmp_path: Path) -> None:
-    converted(stored(tmp_path / "rows.csv", [*many(3), choice("")]))
-    stored(tmp_path / "own" / "notes.txt", "years of work")
-    path = stored(tmp_path / "rows.csv", many(2))
-    second, fresh = converted(path), converted(path, tmp_path / "fresh")
-    assert contents(second.folder) == contents(fresh.folder) | {"notes.txt": b"years of work"}
+def test_the_same_conversion_again_does_nothing(tmp_path: Path) -> None:
+    path = stored(tmp_path / "rows.csv", many(3))
+    converted(path)
+    before = contents(tmp_path / "own")
+    said = convert(ConvertSettings(data=path, output=tmp_path / "own", test_users=0))
+    assert said == f"{tmp_path / 'own'}: these rows are converted already, 9 records; nothing to do"
+    (tmp_path / "own" / "test.jsonl").write_text("damaged")
+    convert(ConvertSettings(data=path, output=tmp_path / "own", test_users=0))
+    assert contents(tmp_path / "own") == before
 
 
-def test_a_refused_conversion_leaves_the_one_that_was_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("rows", "others", "said"), [(2, {}, r"data\.digest"), (3, {"seed": 1}, r"settings\.seed \(0 against 1\)")]
+)
+def test_an_earlier_conversion_is_never_written_over(
+    rows: int, others: dict[str, Any], said: str, tmp_path: Path
+) -> None:
     before = contents(converted(stored(tmp_path / "rows.csv", many(3))).folder)
-    with pytest.raises(DataError, match="none of 2 rows became a record"):
-        converted(stored(tmp_path / "rows.csv", [choice(""), choice("")]))
+    path = stored(tmp_path / "rows.csv", many(rows))
+    with pytest.raises(DataError, match=rf"own: holds an earlier conversion, which differs in {said}"):
+        convert(ConvertSettings(data=path, output=tmp_path / "own", test_users=0, **others))
     assert contents(tmp_path / "own") == before
     assert {path.name for path in tmp_path.iterdir()} == {"own", "rows.csv"}
+
+
+def test_where_one_user_is_left_it_is_said_what_became_of_the_other_rows(tmp_path: Path) -> None:
+    path = stored(tmp_path / "rows.csv", [*many(1), choice("")])
+    with pytest.raises(DataError, match=r"one user with records, .*; 1 rows were rejected: 1 no user \("):
+        convert(ConvertSettings(data=path, output=tmp_path / "own"))
 
 
 def test_an_interrupted_conversion_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

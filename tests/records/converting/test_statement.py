@@ -122,7 +122,7 @@ def test_a_row_of_csv_with_another_number_of_cells_is_rejected(tmp_path: Path, c
         {
             "where": "rows.csv:5",
             "reason": Reason.UNREADABLE.value,
-            "problem": f"rows.csv:5: {problem}, expected 5 as in the header; quote texts with commas",
+            "problem": f"rows.csv:5: {problem}, expected 5 as in the header; quote texts that hold the delimiter",
             "row": cells.split(","),
         }
     ]

@@ -142,7 +142,8 @@ STOPS = {
     ),
     "one column": (
         "user\nana\n",
-        "rows.csv: no column 'prompt'; name the column with --prompt-column; found: 'user'",
+        "rows.csv: no column 'prompt'; name the column with --prompt-column; no column 'chosen'; name the column with "
+        "--chosen-column; no column 'rejected'; name the column with --rejected-column; found: 'user'",
     ),
     "a quote that is never closed": (
         PLAIN + 'ana,Bike?,"Yes,No,\nana,Boat?,Yes,No,\n',
@@ -241,8 +242,17 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert refusal(there, comments=tmp_path / "absent.csv") == "absent.csv: no such file"
 
 
+def test_a_spreadsheet_may_say_how_its_cells_are_separated(tmp_path: Path) -> None:
+    plain = read_table(stored(tmp_path / "plain.csv", csv_text(ROWS)), None, ",")
+    said = read_table(stored(tmp_path / "said.csv", "sep=;\r\n" + csv_text(ROWS, delimiter=";")), None, ",")
+    tabs = read_table(stored(tmp_path / "rows.tsv", csv_text(ROWS, delimiter="\t")), None, ",")
+    assert [row.content for row in said.rows] == [row.content for row in plain.rows]
+    assert [row.content for row in tabs.rows] == [row.content for row in plain.rows]
+    assert said.rows[0].where == "said.csv:3"
+
+
 def test_another_kind_of_file_is_refused_with_what_to_do(tmp_path: Path) -> None:
     assert refusal(stored(tmp_path / "rows.xlsx", b"PK")) == (
-        "rows.xlsx: unknown kind of file '.xlsx', expected .csv, .parquet, .json, .jsonl; say what it is with --from "
-        "csv or --from jsonl, or export it as CSV"
+        "rows.xlsx: unknown kind of file '.xlsx', expected .csv, .tsv, .parquet, .json, .jsonl; say what it is with "
+        "--from csv or --from jsonl, or export it as CSV"
     )
