@@ -93,6 +93,8 @@ class Asked(_Part):
     """Names of the policies it is for; empty: all."""
     method: Method | None = None
     """Only policies of this one; None: of both."""
+    columns: tuple[str, ...] = ()
+    """Names of the benchmarks' columns it is for; empty: all."""
     persona: PersonaSource = PersonaSource.OWN
     profile: ProfileSource | None = None
     history: History = "all"
@@ -206,6 +208,11 @@ class EvaluateSettings(Settings):
         names = [column.name for column in found]
         if repeated := next((name for name in names if names.count(name) > 1), None):
             raise SettingsError(f"--benchmarks: column {repeated!r} is declared twice")
+        for condition in self.conditions:
+            if unknown := sorted({*condition.columns} - {*names}):
+                raise SettingsError(
+                    f"--conditions: {condition.name!r} is for column {unknown[0]!r}, known are {', '.join(names)}"
+                )
         known = {condition.name for condition in self.conditions}
         for column in found:
             if unknown := sorted({*column.conditions} - known):
@@ -223,9 +230,11 @@ class EvaluateSettings(Settings):
         """A row for each file of each column under each condition."""
         for column in self.columns:
             for condition in self.conditions:
+                if condition.columns and column.name not in condition.columns:
+                    continue
                 if column.conditions and condition.name not in column.conditions:
                     continue
-                told = condition.model_dump(exclude={"name", "expect"})
+                told = condition.model_dump(exclude={"name", "columns", "expect"})
                 for part in column.parts:
                     where = column.name if len(column.parts) == 1 else f"{column.name} {part.name}"
                     expect = condition.expect

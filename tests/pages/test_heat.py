@@ -89,14 +89,24 @@ def test_a_step_begins_at_its_lower_end(value: float, look: tuple[str, float]) -
 @pytest.mark.parametrize(
     ("greatest", "ends"),
     [
-        (0.004, ["−0.010", "−0.002", "0.002", "0.010"]),
-        (0.05, ["−0.05", "−0.01", "0.01", "0.05"]),
-        (0.0501, ["−0.10", "−0.02", "0.02", "0.10"]),
+        (0.004, ["−0.010", "−0.006", "±0.002", "0.006", "0.010"]),
+        (0.05, ["−0.05", "−0.03", "±0.01", "0.03", "0.05"]),
+        (0.0501, ["−0.10", "−0.06", "±0.02", "0.06", "0.10"]),
         (-1.0, ["−1.0", "−0.2", "0.2", "1.0"]),
     ],
 )
 def test_the_scale_ends_where_the_values_do_and_says_its_steps(greatest: float, ends: list[str]) -> None:
     assert set(ends) <= texts(draw([[], [greatest], [0.0, 0.0]])).keys()
+
+
+@pytest.mark.parametrize("greatest", [0.004, 0.015, 0.05, 0.2, 0.7, 1.0])
+def test_numbers_of_the_scale_stand_on_the_sheet_and_apart(greatest: float) -> None:
+    found = [(x, text) for text, (x, _, anchor) in texts(draw([[], [greatest], [0, 0]])).items() if "." in text]
+    assert len(found) in (5, 10)
+    ends = [(x - measure(text, SMALL) / 2, x + measure(text, SMALL) / 2) for x, text in sorted(found)]
+    assert ends[0][0] >= -0.02
+    assert ends[-1][1] <= WIDTH + 0.02
+    assert all(before[1] + 2 <= after[0] for before, after in itertools.pairwise(ends))
 
 
 def test_few_rows_are_named_and_numbered_and_nothing_is_blank() -> None:

@@ -110,7 +110,7 @@ def test_a_planted_correlation_is_found_over_ones_own_dimensions(tmp_path: Path)
     assert [(each["first"], each["second"]) for each in correlation["strongest"]] == [("Sweet", "Hot")]
     assert -0.95 < correlation["strongest"][0]["r"] < -0.7
     assert correlation["r"][2] == [None, None]
-    assert "correlation of 0): 1 of 3, Fast.\n" in printed
+    assert "the same in every direction: 1 of 3 dimensions, Fast.\n" in printed
     assert re.search(r"\| Sweet +\| Hot +\| −0\.\d{3} \| \[−0\.\d{3}, −0\.\d{3}\] \|", printed)
     assert "The 200 records are of 7 users." in printed
     assert (tmp_path / "figures/out-correlations-targets.svg").is_file()

@@ -26,9 +26,9 @@ def by_agreement(found: Agreement, *, name: str = "agreement") -> list[Block]:
 def _left_out(found: Agreement) -> str:
     left_out = counted(
         {
-            "have no direction": found.undirected,
-            "have a direction without any pole": found.neutral,
-            "are told history items of which none has a direction": found.unannotated,
+            "without a direction": found.undirected,
+            "whose direction has no pole": found.neutral,
+            "told history items of which none has a direction": found.unannotated,
         }
     )
     within = counted(
@@ -39,7 +39,7 @@ def _left_out(found: Agreement) -> str:
         }
     )
     said = [f"{found.n} records are counted in each of the three parts{f'; of these, {within}' if within else ''}."]
-    return " ".join([*said, f"Left out: records that {left_out}." if left_out else "No record was left out."])
+    return " ".join([*said, f"Records left out: {left_out}." if left_out else "No record was left out."])
 
 
 def _chart(name: str, found: Agreement) -> Figure:

@@ -87,7 +87,8 @@ def _chart(settings: EvaluateSettings, entries: Sequence[Entry], name: str) -> l
         rows.append(Interval(entry.policy.name, entry.column.name, 100 * found.mean, 100 * found.low, 100 * found.high))
         paper = published_of(entry.policy, entry)
         if paper is not None:
-            rows.append(Interval(f"{entry.policy.name}, published", entry.column.name, *[paper.value] * 3))
+            value = paper.value
+            rows.append(Interval(f"{entry.policy.name}, published", entry.column.name, value, value, value))
     if not rows:
         return []
     order = {column.name: place for place, column in enumerate(settings.columns)}
@@ -118,14 +119,14 @@ def _table(entries: Sequence[Entry]) -> Table:
             )
         )
     caption = (
-        "Alignment accuracy in %: how often training moved the model towards what the user prefers, strictly; ties count "
-        "as not right. A dash is a column of which a file could not be measured, or which the paper does not print."
+        "Alignment accuracy in %: how often training moved the model towards what the user prefers, strictly; ties "
+        "count as not right. A dash is a column of which a file could not be measured, or which the paper does not print."
     )
     return Table(_DETAILS, rows, caption + of_few(entry.accuracy.clusters for entry in entries if entry.accuracy))
 
 
 def _gains(settings: EvaluateSettings, entries: Sequence[Entry]) -> list[Block]:
-    """What the user's own persona adds to every other one, record by record, corrected for the number of comparisons."""
+    """What the user's own persona adds to every other one, record by record, corrected for the number of rows."""
     pairs = list(_own_against_others(settings, entries))
     if not pairs:
         return []
@@ -145,8 +146,8 @@ def _gains(settings: EvaluateSettings, entries: Sequence[Entry]) -> list[Block]:
     columns = ("policy", "column", "own persona minus", "points", "95 % interval", "p", "smallest to be seen")
     caption = (
         "What is personalisation: accuracy with the user's own persona minus that with another condition, on the same "
-        "records. p is corrected for the number of rows (Holm); the last column is the difference that these records show "
-        "four times in five."
+        "records. p is corrected for the number of rows (Holm); the last column is the difference that these records "
+        "show four times in five."
     )
     return [Table(columns, rows, caption)]
 

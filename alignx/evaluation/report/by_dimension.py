@@ -79,19 +79,17 @@ def _chart(name: str, dimensions: Sequence[OneDimension]) -> Figure:
 
 def _table(dimensions: Sequence[OneDimension], *, tested: bool) -> Table:
     """Three rows a dimension; ``tested``: with a column for whether its accuracy differs from chance."""
-    columns = ("poles of the target", "group", *COLUMNS, "p, corrected")
     rows: list[Row] = []
     p_values = corrected([each.either.accuracy for each in dimensions], 0.5)
     for each, p in zip(dimensions, p_values, strict=True):
         group = _group(each)
-        rows.append(Row((_poles(each), group, *tallied(each.either), p), "strong"))
-        rows.append(Row((each.dimension.positive, group, *tallied(each.positive), "")))
-        rows.append(Row((each.dimension.negative, group, *tallied(each.negative), "")))
+        rows.append(Row((_poles(each), *tallied(each.either), *[p] * tested, group), "strong"))
+        rows.append(Row((each.dimension.positive, *tallied(each.positive), *[""] * tested, group)))
+        rows.append(Row((each.dimension.negative, *tallied(each.negative), *[""] * tested, group)))
+    said = f" p is that of 50 %, corrected for {len(dimensions)} dimensions (Holm)." if tested else ""
     few = of_few(tally.clusters for each in dimensions for tally in (each.either, each.positive, each.negative))
-    if not tested:
-        rows = [Row(row.cells[:-1], row.mark) for row in rows]
-        return Table(columns[:-1], rows, f"{READING}{few}")
-    return Table(columns, rows, f"{READING} p is that of 50 %, corrected for {len(dimensions)} dimensions (Holm).{few}")
+    columns = ("poles of the target", *COLUMNS, *["p, corrected"] * tested, "group")
+    return Table(columns, rows, f"{READING}{said}{few}")
 
 
 def _poles(each: OneDimension) -> str:

@@ -17,6 +17,8 @@ _LIMITS = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 """Where the scale may end."""
 _STEPS = (0.28, 0.52, 0.76, 1.0)
 """How strong the colours of the scale are, from its middle outwards."""
+_ENDS = range(1, len(_STEPS) + 2)
+"""Where the coloured steps of a side begin and the last one ends, in steps."""
 _GAP = 0.08
 """Share of a cell that is left free between it and the next."""
 _SWATCH = 13.0
@@ -200,19 +202,29 @@ class _Heat:
             self.paper.text(0, top + (number + 0.5) * _LINE, text, fontsize=SMALL, color=MUTED)
         top += len(title) * _LINE + 4
         steps = range(-len(_STEPS), len(_STEPS) + 1)
-        width = (WIDTH - 24) / len(steps)
+        texts = written([round(number * self.limit / len(_ENDS), 9) for number in _ENDS])
+        widest = measure(f"−{texts[-1]}", SMALL)
+        width = (WIDTH - widest) / len(steps)
         for place, step in enumerate(steps):
             colour, strength = _look(step)
-            xs = [12 + place * width + 1, 12 + (place + 1) * width]
+            xs = [widest / 2 + place * width + 1, widest / 2 + (place + 1) * width]
             middle = [top + _SWATCH / 2] * 2
             self.paper.line(xs, middle, color=colour, alpha=strength, linewidth=_SWATCH, solid_capstyle="butt")
-        each = self.limit / (len(_STEPS) + 1)
-        ends = [round(number * each, 9) for number in (*range(-len(_STEPS) - 1, 0), *range(1, len(_STEPS) + 2))]
-        for place, text in enumerate(written(ends)):
-            self.paper.text(12 + place * width, top + _SWATCH + 9, text, ha="center", fontsize=SMALL, color=MUTED)
+        for distance, text in self._numbers(texts, roomy=widest + 3 <= width):
+            x = WIDTH / 2 + distance * width
+            self.paper.text(x, top + _SWATCH + 9, text, ha="center", fontsize=SMALL, color=MUTED)
         top += _SWATCH + 18
         for number, text in enumerate(missing):
             self.paper.text(0, top + (number + 0.5) * _LINE, text, fontsize=SMALL, color=MUTED)
+
+    def _numbers(self, texts: list[str], *, roomy: bool) -> Iterator[tuple[float, str]]:
+        """The ends of steps, each with its distance from the middle in steps: all, or where they are long, fewer."""
+        for number, text in enumerate(texts):
+            if number == 0 and not roomy:
+                yield 0, f"±{text}"
+            elif roomy or number % 2 == 0:
+                yield number + 0.5, text
+                yield -number - 0.5, f"−{text}"
 
 
 def _look(step: int) -> tuple[str, float]:

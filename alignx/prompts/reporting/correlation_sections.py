@@ -55,8 +55,8 @@ def _what_has_no_correlation(each: Mapping[str, Any]) -> list[str]:
     names = [each["balance"][index]["positive"] for index in constant[:_LISTED]]
     more = f" and {len(constant) - _LISTED} more" if len(constant) > _LISTED else ""
     return [
-        f"Dimensions that have the same level in every direction, and so no correlation with any other (which is not a "
-        f"correlation of 0): {len(constant)} of {len(each['balance'])}, {literal(', '.join(names))}{more}."
+        f"Without any correlation (which is not one of 0), as their level is the same in every direction: "
+        f"{len(constant)} of {len(each['balance'])} dimensions, {literal(', '.join(names))}{more}."
     ]
 
 

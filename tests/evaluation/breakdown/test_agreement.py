@@ -38,7 +38,7 @@ def test_relations_by_hand() -> None:
     assert alike.mean == clustered_mean([1, 1 / 2, 1 / 3, 0, 0], list(RECORDS))
     assert alike.bins[0].found == MOVES.tally(["against", "silent"])
     assert alike.bins[-1].found == MOVES.tally(["whole"])
-    assert (found.n, found.silent) == (5, 1)
+    assert (found.n, found.silent, found.trimmed, found.apart) == (5, 1, 0, 0)
 
 
 def test_each_pole_is_alike_opposite_or_unstated() -> None:

@@ -50,6 +50,13 @@ def test_differences_are_paired_and_clustered_by_user() -> None:
     assert difference == clustered_mean([1, 1, 0, 0], ["u", "u", "v", "v"], bounds=None)
 
 
+def test_from_a_tie_to_right_is_a_gain() -> None:
+    series = {n: moved({"a": m, "b": 1.0}, history_items=n) for n, m in ((0, 0.0), (2, 1.0))}
+    difference = growth("ICA", "UGC", series).points[1].difference
+    assert difference is not None
+    assert difference.mean == 0.5
+
+
 def test_order_of_records_and_of_lengths_changes_nothing() -> None:
     turned = {items: turned_over(SERIES[items]) for items in sorted(SERIES)}
     assert growth("ICA", "UGC", turned) == growth("ICA", "UGC", SERIES)
@@ -77,7 +84,7 @@ def test_lengths_about_different_records_are_refused() -> None:
         growth("ICA", "UGC", {0: SERIES[0], 2: moved({"a": 1.0, "b": 1.0, "c": 1.0})})
 
 
-@pytest.mark.parametrize("lengths", [{}, {-1: SERIES[0]}])
+@pytest.mark.parametrize("lengths", [{}, {-1: SERIES[0], 4: SERIES[4]}])
 def test_no_length_or_one_below_nought_is_refused(lengths: dict[int, Moves]) -> None:
     with pytest.raises(SettingsError, match="expected at least one, from 0"):
         growth("ICA", "UGC", lengths)

@@ -47,6 +47,12 @@ def test_moving_towards_a_longer_rejected_response_is_moving_to_the_longer() -> 
     assert (found.to_longer.mean, found.longer_chosen.mean) == (1.0, 0.0)
 
 
+def test_moving_neither_way_is_not_moving_to_the_longer() -> None:
+    found = by_length(pairs((30, 10, 0.0), (10, 30, 0.0)))
+    assert found.to_longer is not None
+    assert (found.to_longer.mean, found.unmoved) == (0.0, 2)
+
+
 @pytest.mark.parametrize(
     ("chosen", "rejected", "place"),
     [

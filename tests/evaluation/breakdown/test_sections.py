@@ -75,10 +75,10 @@ def by_hand(least: int = 30) -> list[Block]:
 def test_dimensions_stand_with_their_poles_apart() -> None:
     found = cells(by_hand())
     either, young, older = found["Young / Older"], found["Young"], found["Older"]
-    assert (either[0], either[1], either[3:6]) == ("Age", "94.1", ("34", "34", "0"))  # 32 of 34
-    assert (young[1], young[3:]) == ("96.9", ("32", "32", "0", ""))  # 31 of 32
-    assert (older[1], older[3:]) == ("50.0", ("2", "2", "0", ""))
-    assert either[6] == "<0.001"
+    assert (either[0], either[2:5], either[6]) == ("94.1", ("34", "34", "0"), "Age")  # 32 of 34
+    assert (young[0], young[2:]) == ("96.9", ("32", "32", "0", "", "Age"))  # 31 of 32
+    assert (older[0], older[2:]) == ("50.0", ("2", "2", "0", "", "Age"))
+    assert either[5] == "<0.001"
 
 
 def test_scarce_dimensions_are_folded_away_and_those_without_a_target_are_named() -> None:
@@ -93,7 +93,7 @@ def test_scarce_dimensions_are_folded_away_and_those_without_a_target_are_named(
     assert figure.name == "dimensions"
     assert figure.alt == "Age, Young: 94.1 %"
     assert "Openness" not in words(figure)
-    assert cells(blocks)["High Openness (to what is new) / Low Openness"][3:] == ("1", "1", "0")
+    assert cells(blocks)["High Openness (to what is new) / Low Openness"][2:] == ("1", "1", "0", "Big five")
     assert "High <b>Calm</b> & *care* / Low Calm; Likes tea / Dislikes tea." in said(blocks)
 
 
@@ -159,8 +159,8 @@ def test_agreement_stands_with_every_bin_and_count() -> None:
     assert "3 had items trimmed" in text
     assert "3 were told a profile that was not made of the history" in text
     assert (
-        "Left out: records that 1 have no direction; 1 have a direction without any pole; 1 are told history items of "
-        "which none has a direction."
+        "Records left out: 1 without a direction; 1 whose direction has no pole; 1 told history items of which none "
+        "has a direction."
     ) in text
     (figure,) = blocks_of(Figure, blocks)
     assert "poles that it states oppositely, none (n = 2): 50.0 %" in figure.alt
@@ -173,7 +173,7 @@ def test_agreement_of_nothing_says_why() -> None:
     blocks = by_agreement(found)
     assert [type(block) for block in blocks] == [Paragraph]
     assert "0 records are counted" in said(blocks)
-    assert "1 have no direction" in said(blocks)
+    assert "1 without a direction" in said(blocks)
 
 
 # By length
