@@ -321,5 +321,8 @@ class _Run:
                 + f"\n{sum(problems.values())} distinct items could not be annotated: {shown}. They say "
                 "so in the output; the same command asks for them again"
             )
-        lines.append(f"next: bash scripts/train_pba.sh --data {self.output} …")
+        lines.append(
+            f"next: bash scripts/train_pba.sh --data {self.output} …, or where these are test records python "
+            f"eval/loss_pba.py --data {self.output} …"
+        )
         return "\n".join(lines)

@@ -57,8 +57,8 @@ class ServerSettings(Settings):
         """
         if self.base_url is None and os.environ.get("OPENAI_BASE_URL"):
             raise SettingsError(
-                "--base-url: OPENAI_BASE_URL is set and not read here, so that texts never go where nobody meant them to; "
-                f"name the server: --base-url, and {PUBLIC_URL} if that is meant"
+                "--base-url: OPENAI_BASE_URL is set and not read here, so that texts never go where nobody meant them "
+                f"to; name the server: --base-url, and {PUBLIC_URL} if that is meant"
             )
         url = PUBLIC_URL if self.base_url is None else self.base_url
         try:
