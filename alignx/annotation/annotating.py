@@ -277,7 +277,7 @@ class _Run:
         if differences := made.differences(wanted, _IDENTITY):
             raise DataError(
                 f"{self.output}: was annotated otherwise, which differs in {'; '.join(differences)}; choose another "
-                "--output"
+                f"--output; with --replies {self._replies_path} nothing is asked twice there"
             )
         as_wanted = found.settings == wanted.settings and manifest.is_intact(self.output, found)
         if not as_wanted or found.counts.get("unannotated"):
@@ -307,13 +307,22 @@ class _Run:
         )
         if agreement is not None:
             lines += [str(agreement), f"agreement: {self._agreement_folder / 'agreement.html'}"]
+        others = {name: count for name, count in tokens["models"].items() if name != self._model_name()}
+        if others:
+            said = ", ".join(f"{name} ({count:,})" for name, count in others.items())
+            lines.append(f"note: asked for {self._model_name()}, the server says that others replied: {said}")
         problems = Counter(one.problem.partition(" (attempt")[0] for one in found.values() if one.problem is not None)
         if problems:
             shown = "; ".join(f"{count} × {problem}" for problem, count in problems.most_common(_SHOWN))
+            more = problems.total() - sum(count for _, count in problems.most_common(_SHOWN))
+            shown += f"; and {more} more" if more else ""
             raise PartialError(
                 "\n".join(lines)
                 + f"\n{sum(problems.values())} distinct items could not be annotated: {shown}. They say "
                 "so in the output; the same command asks for them again"
             )
-        lines.append(f"next: bash scripts/train_pba.sh --data {self.output} …")
+        lines.append(
+            f"next: bash scripts/train_pba.sh --data {self.output} …, or where these are test records python "
+            f"eval/loss_pba.py --data {self.output} …"
+        )
         return "\n".join(lines)

@@ -37,6 +37,8 @@ class Turn:
     """Attempts that brought no reply."""
     useless: int = 0
     """Replies that cannot be used."""
+    problem: str = ""
+    """Why the last of them cannot."""
     deadline: float | None = None
     """When patience ends, by the clock of the first failure."""
     unseen: float = 0.0

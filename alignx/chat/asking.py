@@ -12,6 +12,7 @@ from alignx.chat.accounts import Accounts, Tally, Turn
 from alignx.chat.outlook import Outlook
 from alignx.chat.pace import Pace
 from alignx.chat.prices import Purse, find_price
+from alignx.chat.progress import Progress
 from alignx.chat.question import Ask, UnreadableError
 from alignx.chat.receiving import NoTextError, Received, RejectedError, RetryError
 from alignx.chat.replies import Replies, reading
@@ -66,12 +67,9 @@ class _Asking:
         """The first for which there is no point in going on."""
 
     async def run(self, asks: Iterable[Ask], total: int) -> Tally:
-        from tqdm import tqdm
-
         begun = time.monotonic()
         waiting = self._unanswered(asks)
-        with tqdm(total=total, desc="asking", unit=" requests", disable=None) as bar:
-            self._bar = bar
+        with Progress(total) as self._progress:
             first = next(waiting, None)
             if first is not None:
                 async with Sender(self._server, self._model) as self._sender:
@@ -91,8 +89,8 @@ class _Asking:
             seen.add(one.request.id)
             if reading(one, self._replies).problem is None:
                 self.tally.known += 1
-                self._outlook.heard = True
-                self._bar.update()
+                self._outlook.heard = self._outlook.usable = True
+                self._progress.update()
             else:
                 yield one
 
@@ -120,7 +118,7 @@ class _Asking:
         try:
             while self._error is None and (one := next(waiting, None)) is not None:
                 await self._one(Turn(one))
-                self._bar.update()
+                self._progress.update(self.tally.failed, self._replies.spent)
         except Exception as error:
             self._error = self._error or error
             raise
@@ -150,6 +148,7 @@ class _Asking:
             await self._doubt(rejected)
         elif turn.useless >= self._server.tries:
             self.tally.failed += 1
+            self._outlook.unusable(turn.problem)
 
     async def _attempt(self, turn: Turn) -> bool:
         """Ask once; whether that was the end."""
@@ -196,6 +195,8 @@ class _Asking:
             problem = str(error)
         self._pace.went_well()
         self._outlook.replied()
+        self._outlook.usable = self._outlook.usable or problem is None
+        turn.problem = problem or ""
         return received, problem
 
     async def _patient(self, turn: Turn, error: RetryError) -> bool:
@@ -205,6 +206,9 @@ class _Asking:
         turn.deadline = turn.deadline if turn.deadline is not None else now + self._server.patience
         wait = self._wait(error, turn.failures)
         if now + wait <= turn.deadline:
+            self._progress.notice(
+                f"{self._server.url}: {error}; asked again, each request for up to {self._server.patience:g} s"
+            )
             await asyncio.sleep(wait)
             return True
         said = f", and asks to wait {error.wait:g} s" if error.wait else ""

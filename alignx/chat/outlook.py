@@ -7,6 +7,8 @@ from alignx.errors import ApiError, PartialError
 
 _IN_VAIN = 5
 """Failures in a row, with no reply between them, after which the rest would fail too."""
+_UNUSABLE = 10
+"""Requests of which no reply can be used, before a single one that can: this model does not do what it is asked."""
 _OUTAGE = 60.0
 """Seconds, at least, for which a server that is out must be out before it is given up."""
 
@@ -21,6 +23,9 @@ class Outlook:
         self._in_vain = self._left_alone = 0
         self.heard = False
         """Whether the model replied at all."""
+        self.usable = False
+        """Whether any reply could be used."""
+        self._given_up = 0
         self.rejected = 0
         self._reason = ""
 
@@ -29,6 +34,19 @@ class Outlook:
         self._in_vain = self._left_alone = 0
         self._last = time.monotonic()
         self.heard = True
+
+    def unusable(self, reason: str) -> None:
+        """A request was replied to as often as tries allow, and no reply can be used.
+
+        Raises:
+            ApiError: The model has not given a single usable one, to so many requests.
+        """
+        self._given_up += 1
+        if not self.usable and self._given_up >= _UNUSABLE:
+            raise ApiError(
+                f"{self._server.url}: replies, but none to the first {self._given_up} requests can be used: {reason}; "
+                "all replies are kept: look at one, then choose another model or --structure"
+            )
 
     def gave_up(self, reason: str, wait: float | None) -> None:
         """A request was tried for as long as patience allows.

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,12 +208,15 @@ def reading(one: Ask, replies: Replies) -> Reading:
 
 
 class _Tokens:
-    """How long requests and replies are, as the server counted them."""
+    """How long requests and replies are, as the server counted them; and who it says replied."""
 
     def __init__(self) -> None:
         self.replies = self.prompt = self.reply = self.characters = 0
+        self.models: Counter[str] = Counter()
 
     def add(self, reply: Reply) -> None:
+        if reply.model is not None:
+            self.models[reply.model] += 1
         if reply.prompt_tokens is None or reply.reply_tokens is None or not reply.characters:
             return
         self.replies += 1
@@ -222,4 +226,9 @@ class _Tokens:
 
     def as_dict(self) -> dict[str, Any]:
         """For a manifest."""
-        return {"replies": self.replies, "prompt_tokens": self.prompt, "reply_tokens": self.reply}
+        return {
+            "replies": self.replies,
+            "prompt_tokens": self.prompt,
+            "reply_tokens": self.reply,
+            "models": dict(self.models),
+        }

@@ -55,6 +55,11 @@ class ServerSettings(Settings):
         Raises:
             SettingsError: It is no address, or it holds a key (which is not repeated).
         """
+        if self.base_url is None and os.environ.get("OPENAI_BASE_URL"):
+            raise SettingsError(
+                "--base-url: OPENAI_BASE_URL is set and not read here, so that texts never go where nobody meant them "
+                f"to; name the server: --base-url, and {PUBLIC_URL} if that is meant"
+            )
         url = PUBLIC_URL if self.base_url is None else self.base_url
         try:
             parts = urlsplit(url)

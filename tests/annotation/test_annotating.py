@@ -299,6 +299,7 @@ def test_the_command_says_what_came_of_it(
     assert code == 0
     assert "10 records" in out
     assert f"next: bash scripts/train_pba.sh --data {tmp_path / 'out.jsonl'}" in out
+    assert f"python eval/loss_pba.py --data {tmp_path / 'out.jsonl'}" in out
     code, _, err = in_process(capsys, "annotate", "directions", *flags, "--base-url", "http://me:secret@host/v1")
     assert code == 2
     assert "secret" not in err

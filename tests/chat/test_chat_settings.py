@@ -58,9 +58,18 @@ def test_a_setting_out_of_its_range_is_refused_by_name(flag: str, value: str) ->
 def test_the_address_is_taken_as_it_is(
     given: str | None, url: str, here: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OPENAI_BASE_URL", "https://elsewhere.example.org/v1")
+    if given is not None:
+        monkeypatch.setenv("OPENAI_BASE_URL", "https://elsewhere.example.org/v1")
     assert ServerSettings(base_url=given).url == url
     assert ServerSettings(base_url=given).is_here is here
+
+
+def test_an_address_in_the_environment_of_another_tool_is_neither_followed_nor_passed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://elsewhere.example.org/v1")
+    with pytest.raises(SettingsError, match="OPENAI_BASE_URL is set and not read here"):
+        _ = ServerSettings().url
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_a_reply_is_in_the_file_at_once_and_found_by_its_request(path: Path) -> 
         assert replies[one.request.id] == reply(one, text='{"option": "B"} naïve 東京 \n\u2028 line')
         assert reading(other, replies).value == "A"
         assert replies.spent == 1.0
-        assert replies.tokens.as_dict() == {"replies": 2, "prompt_tokens": 14, "reply_tokens": 6}
+        assert replies.tokens.as_dict() == {"replies": 2, "prompt_tokens": 14, "reply_tokens": 6, "models": {}}
 
 
 def test_a_last_line_cut_at_any_byte_is_dropped_or_whole_and_the_file_goes_on(path: Path) -> None:

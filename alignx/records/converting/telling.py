@@ -63,10 +63,9 @@ def _next(settings: ConversionSettings, records: Mapping[str, int]) -> Iterator[
     name = "train" if records["train"] else "test"
     yield "next:"
     yield f"  alignx data preview --data {folder}/{name}.jsonl --method ica"
-    yield (
-        f"  alignx annotate directions --data {folder}/{name}.jsonl --output {folder}-directions/{name}.jsonl "
-        "--model MODEL"
-    )
+    for split in (name for name in ("train", "test") if records[name]):
+        files = f"--data {folder}/{split}.jsonl --output {folder}-{split}.jsonl"
+        yield f"  alignx annotate directions {files} --model MODEL"
     if records["train"]:
         yield f"  bash scripts/train_ica.sh --model MODEL --data {folder} --split train --output out/ica"
 
