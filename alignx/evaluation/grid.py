@@ -113,7 +113,7 @@ def evaluate(settings: EvaluateSettings) -> str:
     results = settings.output / "results.json"
     lines = [outcome.as_dict() for outcome in outcomes]
     manifest.write_text(results, json.dumps(lines, indent=1, ensure_ascii=False) + "\n")
-    pages = write_report(settings, outcomes)
+    pages = write_report(settings, outcomes, empty)
     files = {str(path.relative_to(settings.output)): manifest.file_digest(path) for path in (results, *pages)}
     for stale in (older.files if older else {}).keys() - files.keys():
         (settings.output / stale).unlink(missing_ok=True)

@@ -4,21 +4,29 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alignx import manifest
-from alignx.evaluation.grid import Outcome
+from alignx.evaluation.columns import entries
+from alignx.evaluation.grid import Empty, Outcome
 from alignx.evaluation.grid_settings import EvaluateSettings
 from alignx.evaluation.report.accuracies import accuracies, expectations, meanings
+from alignx.evaluation.report.apart import apart
+from alignx.evaluation.report.by_benchmark import by_benchmark, by_reference
 from alignx.evaluation.report.examples import INTRODUCTION, examples
 from alignx.evaluation.report.surroundings import durations, training_curves, without_a_model
 from alignx.pages import Note, Page, Paragraph, Section, write
 
 
-def write_report(settings: EvaluateSettings, outcomes: Sequence[Outcome]) -> list[Path]:
+def write_report(settings: EvaluateSettings, outcomes: Sequence[Outcome], empty: Sequence[Empty] = ()) -> list[Path]:
     """Write ``report.md``, ``report.html`` and their figures; returns the paths."""
+    of_columns = entries(settings, outcomes, empty)
+    by_themselves = [outcome for outcome in outcomes if not outcome.cell.column]
     about = [Paragraph(text) for text in settings.about[1:]]
     shown = examples(settings, outcomes)
     sections = [
         Section("What this shows", [*([Note(settings.caution)] if settings.caution else []), *about]),
-        Section("Accuracy", accuracies(settings, outcomes)),
+        Section("Benchmarks", by_benchmark(settings, of_columns)),
+        Section("Accuracy", accuracies(settings, by_themselves) if by_themselves else []),
+        Section("Another reference", by_reference(of_columns, settings.reference)),
+        *apart(settings, outcomes),
         Section("How to read the numbers", meanings(outcomes)),
         Section("What was expected", expectations(outcomes)),
         Section("Without a model", without_a_model(settings)),
