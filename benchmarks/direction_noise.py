@@ -30,7 +30,7 @@ from alignx.pages.figures import Band, bands
 from alignx.records import Records, load_taxonomy
 
 ROOT = Path(__file__).resolve().parent.parent
-NOISE = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
+NOISE = (0.0, 0.01, 0.05, 0.1)
 CERTAIN = 81
 """Certainty that the oracle never claims where it is wrong."""
 

@@ -107,6 +107,7 @@ class _Run:
                 "requests": {**vars(tally), "seconds": round(tally.seconds, 1)},
                 "spent": round(replies.spent, 6),
                 "tokens": replies.tokens.as_dict(),
+                "server": self.settings.url if self.settings.backend == "server" else None,
                 "distinct_items": len(items),
                 **counts,
             }
@@ -296,7 +297,7 @@ class _Run:
             f"{counts['unannotated']} not annotated",
             f"profiles: {counts['profiles']} derived ({counts['empty_profiles']} of them empty: nothing but neutral; "
             f"{counts['partly']} from part of the history), {counts['profiles_kept']} kept, "
-            f"{counts['without_profile']} records without one",
+            f"{counts['without_history']} records have no history",
         ]
         sent, known = counts["requests"]["sent"], counts["requests"]["known"]
         tokens = counts["tokens"]
@@ -305,6 +306,11 @@ class _Run:
             f"requests: {sent:,} sent now, {known:,} answered before; replies so far: "
             f"{tokens['prompt_tokens']:,} tokens in, {tokens['reply_tokens']:,} out{cost}"
         )
+        if counts["without_profile"]:
+            lines.append(
+                f"no profile: {counts['without_profile']} records, of whose history no item could be annotated; for "
+                f"PBA leave them out with --skip-invalid {counts['without_profile']}"
+            )
         if agreement is not None:
             lines += [str(agreement), f"agreement: {self._agreement_folder / 'agreement.html'}"]
         others = {name: count for name, count in tokens["models"].items() if name != self._model_name()}
@@ -321,8 +327,9 @@ class _Run:
                 + f"\n{sum(problems.values())} distinct items could not be annotated: {shown}. They say "
                 "so in the output; the same command asks for them again"
             )
+        told = f" --taxonomy {self.settings.taxonomy}" if self.settings.taxonomy is not None else ""
         lines.append(
-            f"next: bash scripts/train_pba.sh --data {self.output} …, or where these are test records python "
-            f"eval/loss_pba.py --data {self.output} …"
+            f"next: bash scripts/train_pba.sh --data {self.output}{told} …, or where these are test records python "
+            f"eval/loss_pba.py --data {self.output}{told} …"
         )
         return "\n".join(lines)

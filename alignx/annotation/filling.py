@@ -45,7 +45,9 @@ class Filled:
     """Of them, such as say nothing: every dimension is neutral."""
     profiles_kept: int = 0
     without_profile: int = 0
-    """Records of whose history no item has a direction."""
+    """Records of whose history no item has a direction: PBA has nothing to put into words."""
+    without_history: int = 0
+    """Records without any item: PBA says that nothing is known."""
     partly: int = 0
     """Records whose profile leaves out an item that could not be annotated."""
 
@@ -128,7 +130,8 @@ class Filler:
         row.pop("profile", None)
         known = [direction for direction in directions if direction is not None]
         if not known:
-            self.counts.without_profile += 1
+            self.counts.without_profile += bool(directions)
+            self.counts.without_history += not directions
             return
         row["profile"] = verbalise(aggregate(known, self.thresholds), self.taxonomy)
         self.counts.profiles += 1

@@ -70,9 +70,10 @@ class Accounts:
         async with self.news:
             while (promised := self._purse.promise(question.most_tokens, question.max_tokens)) is None:
                 if not self._purse.waits:
+                    most = self._purse.cost(question.most_tokens, question.max_tokens)
                     raise PartialError(
                         f"--max-cost {self._purse.limit:g}: {self._purse.spent:.4f} are spent and the next request "
-                        "could cost more than what is left; all replies are kept, a higher limit goes on from here"
+                        f"could cost up to {most:.4f}; all replies are kept, a higher limit goes on from here"
                     )
                 await self.news.wait()
         return promised

@@ -83,6 +83,7 @@ class _Asking:
     def _unanswered(self, asks: Iterable[Ask]) -> Iterator[Ask]:
         """Those without a usable reply; whether a reply can be used is decided anew by who reads it now."""
         seen = set[str]()
+        failed = []  # last, so that requests which cannot succeed never keep those behind them from being asked
         for one in asks:
             if one.request.id in seen:
                 raise ValueError(f"{one.name}: asked twice")
@@ -91,8 +92,11 @@ class _Asking:
                 self.tally.known += 1
                 self._outlook.heard = self._outlook.usable = True
                 self._progress.update()
+            elif one.request.id in self._replies:
+                failed.append(one)
             else:
                 yield one
+        yield from failed
 
     async def _ask_all(self, waiting: Iterator[Ask]) -> None:
         """As many workers as requests may be under way, each with one at a time.

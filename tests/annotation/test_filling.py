@@ -66,6 +66,7 @@ def test_a_record_of_which_nothing_is_known_gets_no_profile_and_one_of_neutrals_
     assert filler.counts.empty_profiles == 1
     done, filler = filled(row(), {})
     assert "profile" not in done
+    assert (filler.counts.without_profile, filler.counts.without_history) == (0, 1)
 
 
 @pytest.mark.parametrize(("least", "level"), [(90, 1.0), (91, 0.5)])

@@ -18,12 +18,14 @@ CONCURRENCY = 8
 COUNT = 200
 
 PROGRAM = f"""
+import signal
 import sys
 from pathlib import Path
 from alignx.chat.asking import ask
 from alignx.chat.replies import Replies
 from alignx.chat.settings import ServerSettings
 from tests.chat.questioning import MODEL, asks
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
 try:
     with Replies(Path(sys.argv[1])) as replies:
         settings = ServerSettings(base_url=sys.argv[2], concurrency={CONCURRENCY}, patience=20)

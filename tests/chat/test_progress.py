@@ -1,6 +1,7 @@
 """What a user sees while requests are asked."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,3 +58,18 @@ def test_a_model_that_is_understood_once_is_asked_to_the_end(tmp_path: Path) -> 
     with ChatServer(storm, model=MODEL) as server:
         tally = put(server, tmp_path / "replies.jsonl", 30, concurrency=1, tries=1)
     assert (tally.answered, tally.failed) == (1, 29)
+
+
+def test_requests_that_cannot_succeed_never_keep_those_behind_them_from_being_asked(tmp_path: Path) -> None:
+    """The first 12 are always unusable: the first start gives up, and the second begins with the others."""
+
+    def unlucky(body: Any) -> bool:
+        return int(body["messages"][-1]["content"].split()[-1].rstrip("?")) < 12
+
+    storm = Storm(answer, always={"wrong-enum": unlucky})
+    with ChatServer(storm, model=MODEL) as server:
+        with pytest.raises(ApiError, match="none to the first 10 requests"):
+            put(server, tmp_path / "replies.jsonl", 40, concurrency=1, tries=1)
+        tally = put(server, tmp_path / "replies.jsonl", 40, concurrency=1, tries=1)
+    assert (tally.answered, tally.failed) == (28, 12)
+    assert values(tmp_path / "replies.jsonl", 40)[12:] == all_right(40)[12:]

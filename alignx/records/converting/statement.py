@@ -1,5 +1,6 @@
 """What one row says: whose it is, the post, and the choice or the comment under it."""
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -50,8 +51,11 @@ class Statement:
 
 
 def plain(text: str) -> str:
-    """A text as it is compared with others: white space of any kind and length is one space, none at the ends."""
-    return " ".join(text.split())
+    """A text as it is compared with others: in one Unicode form, white space of any length one space, none at the ends.
+
+    The same letters come from one machine composed and from another not (NFC and NFD).
+    """
+    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def read_statement(row: Mapping[str, Any], columns: Mapping[str, str], number: int, where: str) -> Statement:
@@ -121,4 +125,4 @@ def _value(value: object, where: str, role: str) -> str | None:
         raise RowError(Reason.BROKEN_TEXT, problem) from None
     if not value.strip():
         return None
-    return value.strip() if is_name else value
+    return unicodedata.normalize("NFC", value.strip()) if is_name else value

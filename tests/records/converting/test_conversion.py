@@ -402,3 +402,18 @@ def test_every_line_of_rejected_rows_is_json_even_where_a_text_is_none(tmp_path:
     assert [json.loads(line)["row"]["user"] for line in lines] == ["é\ud83d", "Zoë"]
     assert "\\u00e9\\ud83d" in lines[0]  # what UTF-8 cannot hold is escaped, and only on that line
     assert "Zoë" in lines[1]
+
+
+def test_one_user_and_one_post_in_two_unicode_forms_are_one(tmp_path: Path) -> None:
+    """A table of two exports, one of which takes letters and their accents apart."""
+    composed, apart = "Zo\u00eb", "Zoe\u0308"
+    rows = [
+        {"user": composed, "prompt": "Caf\u00e9?", "chosen": "yes", "rejected": "no", "comment": ""},
+        {"user": apart, "prompt": "Cafe\u0301?", "chosen": "no", "rejected": "yes", "comment": ""},
+        {"user": apart, "prompt": "Tea?", "chosen": "green", "rejected": "black", "comment": ""},
+    ]
+    found = converted(stored(tmp_path / "rows.csv", rows))
+    assert {record["user"] for record in found.records} == {composed}
+    for record in found.records:
+        told = [choice["prompt"] for choice in record[CHOICES] if choice["prompt"].startswith("Caf")]
+        assert told == ([] if record["prompt"].startswith("Caf") else ["Caf\u00e9?", "Cafe\u0301?"])
