@@ -1,0 +1,176 @@
+"""Benchmarks from declarations: which rows they make, how a column is averaged, and what is said of what is missing."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alignx.errors import SettingsError
+from alignx.evaluation.benchmarks import load_benchmark
+from alignx.evaluation.columns import Entry, entries, gain
+from alignx.evaluation.grid import Empty, compare_all, evaluate
+from alignx.evaluation.grid_settings import EvaluateSettings
+from alignx.evaluation.published import published_rows
+from alignx.evaluation.report.by_benchmark import by_benchmark, published_of
+from alignx.intervals import clustered_mean, macro_mean
+from alignx.settings import read_yaml, validate
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = sorted((ROOT / "configs/eval/benchmarks").glob("*.yaml"))
+TWO = """columns:
+  - name: Both
+    average: {average}
+    parts:
+      - {{name: all, data: world/test.jsonl, n: 16}}
+      - {{name: comments, data: world/test-comments-only.jsonl, n: 17}}
+"""
+
+
+@pytest.fixture
+def declared(tmp_path: Path) -> Path:
+    path = tmp_path / "two.yaml"
+    path.write_text(TWO.format(average="parts"))
+    return path
+
+
+def suite(root: Path, output: Path, benchmark: Path, **others: Any) -> EvaluateSettings:
+    policies = [
+        {"name": "One", "model": "one", "method": "ica"},
+        {"name": "Two", "model": "two", "method": "pba"},
+    ]
+    values = {
+        "policies": policies,
+        "reference": "tiny",
+        "root": root,
+        "output": output,
+        "dtype": "float32",
+        "examples": 0,
+    }
+    return validate(EvaluateSettings, {**values, "benchmarks": [benchmark], **others})
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_declaration_is_read_and_its_published_names_are_known(path: Path) -> None:
+    for column in load_benchmark(path).columns:
+        if column.published is not None:
+            rows = published_rows(
+                table=3, benchmark=column.published.benchmark, condition=column.published.condition, metric="accuracy"
+            )
+            assert len(rows) >= 7
+
+
+def test_the_papers_evaluation_is_read_with_each_policys_published_numbers(tmp_path: Path) -> None:
+    chosen = read_yaml(ROOT / "configs/eval/paper.yaml")
+    chosen["benchmarks"] = [str(ROOT / path) for path in chosen["benchmarks"]]
+    settings = validate(EvaluateSettings, {**chosen, "output": tmp_path / "out"})
+    assert [column.name for column in settings.columns] == [
+        *("UF-P-4", "PRISM", "P-Soups"),
+        *("AlignX UGC", "AlignX PAIR", "AlignX DEMO", "AlignX all"),
+    ]
+    (policy,) = (one for one in settings.policies if one.name == "AlignXpert-PBA")
+    column = next(column for column in settings.columns if column.name == "P-Soups")
+    paper = published_of(policy, Entry(policy, column, "own persona", (), ()))
+    assert paper is not None
+    assert paper.value == 81.69
+    labels = [cell.label for cell in settings.cells_of("AlignXpert-ICA")]
+    assert "P-Soups Style, own persona" in labels
+    assert not any("golden" in label for label in labels), "ICA has no profile"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("columns: []\n", "columns"),
+        ("columns: [{name: a, parts: []}]\n", "parts"),
+        ("columns: [{name: a, parts: [{name: x, data: d, m: 3}]}]\n", "unknown setting"),
+    ],
+)
+def test_a_declaration_of_something_else_is_refused_with_its_place(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=said) as refused:
+        load_benchmark(path)
+    assert "wrong.yaml" in str(refused.value)
+
+
+def test_unknown_columns_and_conditions_are_refused_by_name(little: Path, declared: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="'own' is for column 'Three', known are Both"):
+        suite(little, tmp_path / "out", declared, conditions=[{"name": "own", "columns": ["Three"]}])
+    with pytest.raises(SettingsError, match=r"--cells or --benchmarks: nothing is to be measured"):
+        suite(little, tmp_path / "out", declared, benchmarks=[])
+
+
+@pytest.fixture(scope="module")
+def measured(little: Path, tmp_path_factory: pytest.TempPathFactory) -> EvaluateSettings:
+    """Two conditions of a column of two files, one of which has another number of records than declared."""
+    folder = tmp_path_factory.mktemp("suite")
+    (folder / "two.yaml").write_text(TWO.format(average="parts"))
+    conditions = [{"name": "own persona"}, {"name": "another's", "persona": "other", "role": "control"}]
+    settings = suite(little, folder / "out", folder / "two.yaml", conditions=conditions)
+    evaluate(settings)
+    return settings
+
+
+def test_a_column_is_the_mean_of_its_parts_or_of_its_records(measured: EvaluateSettings) -> None:
+    found = entries(measured, compare_all(measured), [])
+    assert [(entry.policy.name, entry.condition) for entry in found] == [
+        ("One", "own persona"),
+        ("One", "another's"),
+        ("Two", "own persona"),
+        ("Two", "another's"),
+    ]
+    for entry in found:
+        rights, clusters, parts = [], [], []
+        for outcome in entry.parts:
+            for name, score in outcome.scores.items():
+                other = outcome.reference[name]
+                rights.append(float(score.chosen - other.chosen > score.rejected - other.rejected))
+                clusters.append(score.cluster)
+                parts.append(outcome.cell.part)
+        assert entry.accuracy == macro_mean(rights, clusters, parts)
+        alike = entry.column.model_copy(update={"average": "records"})
+        assert Entry(entry.policy, alike, entry.condition, entry.parts, ()).accuracy == clustered_mean(rights, clusters)
+        assert (entry.n, entry.unexpected) == (32, ("comments: 16 records, 17 are published",))
+
+
+def test_what_the_own_persona_adds_is_counted_record_by_record(measured: EvaluateSettings) -> None:
+    own, other = entries(measured, compare_all(measured), [])[:2]
+    difference = gain(own, other)
+    assert own.accuracy is not None
+    assert other.accuracy is not None
+    assert difference.mean == pytest.approx(own.accuracy.mean - other.accuracy.mean)
+    assert difference.n == 32
+    assert gain(own, own).mean == 0
+
+
+def test_the_report_says_what_is_missing_and_what_is_not_as_published(measured: EvaluateSettings) -> None:
+    page = (measured.output / "report.md").read_text(encoding="utf-8")
+    assert "Both comments: 16 records, 17 are published" in page
+    assert "own persona minus" in page
+    results = (measured.output / "results.json").read_text(encoding="utf-8")
+    assert '"column": "Both"' in results
+
+
+def test_a_file_that_is_absent_is_said_to_be_absent_and_the_rest_is_measured(little: Path, tmp_path: Path) -> None:
+    path = tmp_path / "two.yaml"
+    path.write_text(TWO.format(average="records").replace("world/test-comments-only.jsonl", "nowhere.json"))
+    settings = suite(little, tmp_path / "out", path)
+    evaluate(settings)
+    page = (settings.output / "report.md").read_text(encoding="utf-8")
+    assert "Not measured: One, Both comments, own persona; Two, Both comments, own persona" in page
+    assert "nowhere.json: no such file" in page
+    cell = next(cell for cell in settings.cells_of("One") if cell.part == "comments")
+    empty = [Empty(policy, cell, "gone") for policy in settings.policies]
+    (one, _) = entries(settings, compare_all(settings, empty), empty)
+    assert one.accuracy is None, "half a column is not the column"
+    assert len(one.parts) == 1
+    assert by_benchmark(settings, [one])
+
+
+def test_policies_are_compared_with_every_reference(little: Path, declared: Path, tmp_path: Path) -> None:
+    settings = suite(little, tmp_path / "out", declared, references=[{"name": "another", "model": "two"}])
+    evaluate(settings)
+    (outcome, *_) = compare_all(settings)
+    assert outcome.against["another"].n == outcome.found.n
+    assert outcome.against["another"].mean_margin != outcome.found.mean_margin
+    assert "Another reference" in (settings.output / "report.md").read_text(encoding="utf-8")
