@@ -60,6 +60,7 @@ def start(arguments: list[str], folder: Path, **more: str) -> subprocess.Popen[s
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # under nohup a script could not trap it
     )
 
 
