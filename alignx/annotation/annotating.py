@@ -117,7 +117,8 @@ class _Run:
                 **counts,
             }
         files = {self.output.name: manifest.file_digest(self.output)}
-        manifest.write(self.output, draft.model_copy(update={"counts": update, "files": files}))
+        forward = self._local.forward if self._local is not None else None
+        manifest.write(self.output, draft.model_copy(update={"counts": update, "files": files, "forward": forward}))
         return self._summary(update, found, agreement)
 
     @property
