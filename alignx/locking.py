@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from alignx.errors import DataError
 
@@ -18,20 +18,42 @@ def hold(path: Path, doing: str) -> IO[str]:
         The open file.
 
     Raises:
-        DataError: Another process holds it.
+        DataError: Another process holds it, or files cannot be locked there.
     """
-    import fcntl
-
     stream = path.open("a+", encoding="utf-8")
     try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        lock(stream, path)
+    except BlockingIOError:
         stream.seek(0)
         number = stream.read().strip()
         stream.close()
         who = f"process {number}" if number else "another process"
         raise DataError(f"{path.parent}: {who} is {doing}; wait for it or end it, or choose another --output") from None
+    except DataError:
+        stream.close()
+        raise
     stream.truncate(0)
     stream.write(str(os.getpid()))
     stream.flush()
     return stream
+
+
+def lock(stream: IO[Any], path: Path) -> None:
+    """Lock an open file for this process alone, until it is closed.
+
+    Args:
+        stream: Open for writing.
+        path: Of it, for the message.
+
+    Raises:
+        BlockingIOError: Another process has it.
+        DataError: Files cannot be locked there.
+    """
+    import fcntl
+
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        raise DataError(f"{path}: cannot be locked ({error.strerror}); choose another folder") from error

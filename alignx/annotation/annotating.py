@@ -21,7 +21,7 @@ from alignx.chat.estimating import estimate
 from alignx.chat.prices import find_price
 from alignx.chat.question import Ask, Request
 from alignx.chat.replies import Replies, reading
-from alignx.errors import DataError, PartialError
+from alignx.errors import DataError, PartialError, SettingsError
 from alignx.manifest import Manifest
 from alignx.records import Direction, Thresholds
 
@@ -82,6 +82,8 @@ class _Run:
     def __init__(self, settings: AnnotateSettings) -> None:
         if settings.backend == "server":
             _ = settings.url  # a key in it is refused even where nothing is left to ask
+        if settings.output.resolve() == Path(settings.data).resolve():
+            raise SettingsError(f"--output: {settings.output} is the file that is read, expected another")
         self.settings = settings
         self.output = settings.output
         self.records = settings.records()
@@ -95,9 +97,12 @@ class _Run:
             self._say(line)
         if self.settings.dry_run:
             return self._estimate(items)
+        if self.settings.evaluate and not any(one.known for one in items.values()):
+            raise DataError(f"{self.settings.data}: --evaluate: no history item carries a 'Preference Direction'")
         draft = self._manifest()
         if (done := self._finished(draft)) is not None:
             return done
+        self.output.parent.mkdir(parents=True, exist_ok=True)
         with Replies(self._replies_path) as replies:
             tally = self._ask(items, replies)
             found = {key: self._annotation(one.item, replies) for key, one in items.items()}
@@ -112,7 +117,8 @@ class _Run:
                 **counts,
             }
         files = {self.output.name: manifest.file_digest(self.output)}
-        manifest.write(self.output, draft.model_copy(update={"counts": update, "files": files}))
+        forward = self._local.forward if self._local is not None else None
+        manifest.write(self.output, draft.model_copy(update={"counts": update, "files": files, "forward": forward}))
         return self._summary(update, found, agreement)
 
     @property
@@ -215,11 +221,7 @@ class _Run:
         return filler.counts.as_dict()
 
     def _agreement(self, items: Mapping[str, "_Asked"], found: Mapping[str, Annotation]) -> Agreement:
-        """Compare with the directions that items carry; writes a report beside the output.
-
-        Raises:
-            DataError: None does.
-        """
+        """Compare with the directions that items carry; writes a report beside the output."""
         compared = [
             Compared(
                 next(iter(one.known)),
@@ -230,8 +232,6 @@ class _Run:
             for key, one in items.items()
             if one.known
         ]
-        if not compared:
-            raise DataError(f"{self.settings.data}: --evaluate: no history item carries a 'Preference Direction'")
         agreement = measure(compared, self.records.taxonomy)
         about = [
             ("annotator", self._model_name()),
@@ -270,8 +270,13 @@ class _Run:
         """
         found = manifest.read_if_present(self.output)
         if found is None:
-            if self.output.exists() and not self._replies_path.exists():
-                raise DataError(f"{self.output}: is there and was not made by this command; choose another --output")
+            # Replies beside it are a mark of ours; shared ones tell nothing of an output.
+            begun = self.settings.replies is None and self._replies_path.exists()
+            if self.output.exists() and not begun:
+                raise DataError(
+                    f"{self.output}: is there and has no manifest of this command; choose another --output, or delete "
+                    "it if a start was killed while writing it"
+                )
             return None
         anew = {name: wanted.settings[name] for name in _READ_ANEW}
         made = found.model_copy(update={"settings": {**found.settings, **anew}})

@@ -32,6 +32,7 @@ class OptionScorer:
             longest: Tokens that the model can read at once, if it says so.
         """
         self._scorer, self._encoder, self._longest = scorer, encoder, longest
+        self.sharing = scorer.sharing
         self._options = encoder.responses(map(_REPLY.format, OPTIONS))
 
     def probabilities(self, questions: Sequence[Question], tokens: int) -> list[tuple[float, ...] | None]:
@@ -105,6 +106,8 @@ class LocalAnnotator:
         self._tokenizer = load_tokenizer(str(self._files.folder), trust_remote_code=settings.trust_remote_code)
         self._encoder = Encoder(self._tokenizer, Condition(method=Method.ICA))
         identity = self._files.identity(self._dtype)
+        self.forward: dict[str, Any] | None = None
+        """How the model read, for a manifest; None before it did."""
         self.name = f"{settings.model}@{identity.digest[:12]}-{self._encoder.digest[:12]}-{self._dtype}"
 
     def answer(self, asks: Iterable[tuple[Item, Sequence[Ask]]], replies: Replies, total: int) -> Tally:
@@ -132,6 +135,7 @@ class LocalAnnotator:
                     tally.answered += probabilities is not None
                     tally.failed += probabilities is None
                 bar.update(len(todo))
+        self.forward = scorer.sharing.as_dict() if scorer is not None else None
         return tally
 
     def _load(self) -> OptionScorer:

@@ -84,14 +84,6 @@ class Way(ABC):
             UnreadableError: It is not a complete valid reply.
         """
 
-    @abstractmethod
-    def options(self, item: Item, number: int) -> tuple[tuple[str, int], ...]:
-        """What may be replied to request ``number`` where replies are scored and not written, each with its level.
-
-        Raises:
-            SettingsError: This way of asking has no short replies.
-        """
-
     def letters(self, item: Item, dimension: int) -> tuple[tuple[str, int], ...]:
         """The three options of a dimension, each with its level.
 
@@ -154,11 +146,6 @@ class Each(Way):
         self._refuse_unknown(number)
         return {number: last_json_object(text, partial(self._answer, item, number))}
 
-    def options(self, item: Item, number: int) -> tuple[tuple[str, int], ...]:
-        """As :meth:`Way.options`: A, B and C."""
-        self._refuse_unknown(number)
-        return self.letters(item, number)
-
 
 class All(Way):
     """Every dimension in one request."""
@@ -202,14 +189,6 @@ class All(Way):
         """As :meth:`Way.read`; every dimension, or none."""
         self._refuse_unknown(number)
         return last_json_object(text, partial(self._answers, item))
-
-    def options(self, item: Item, number: int) -> tuple[tuple[str, int], ...]:
-        """Refused: the reply is no option.
-
-        Raises:
-            SettingsError: Always.
-        """
-        raise SettingsError("one request about all dimensions has no options to score; ask for each dimension instead")
 
     def _answers(self, item: Item, found: Mapping[str, Any]) -> dict[int, Answer]:
         fields = _exactly(found, self._names, "")

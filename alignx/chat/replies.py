@@ -1,6 +1,5 @@
 """Every reply of a server, kept as it came: paid once, read as often as one likes."""
 
-import fcntl
 import json
 import os
 from collections import Counter
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from alignx.chat.question import Ask, UnreadableError
 from alignx.chat.secrets import redact
 from alignx.errors import DataError
+from alignx.locking import lock
 
 UNFINISHED: Final = ("length", "content_filter", "refusal")
 """Ends of a reply whose text is not what the model would have said, even if it can be read."""
@@ -84,13 +84,11 @@ class Replies:
 
     def _hold(self) -> None:
         try:
-            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(self._stream, self.path)
         except BlockingIOError:
             raise DataError(
                 f"{self.path}: another process is writing to it; wait for it, or choose another output"
             ) from None
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot be locked ({error.strerror}); choose another folder") from error
 
     def _read(self, reader: BinaryIO) -> None:
         for number, line in enumerate(reader, start=1):

@@ -106,12 +106,17 @@ class _Run:
         """The output, held by the main process against other runs, such as one that its script did not survive.
 
         Raises:
-            DataError: Another run holds it.
+            DataError: Another run holds it, or has finished meanwhile.
         """
         if not self.state.is_main_process:
             return nullcontext()
         self.output.mkdir(parents=True, exist_ok=True)
-        return hold(self.output / _LOCK, "training to this output")
+        held = hold(self.output / _LOCK, "training to this output")
+        if manifest.path_of(self.output).is_file():  # whoever held it ended while this start was looking
+            (self.output / _LOCK).unlink()
+            held.close()
+            raise DataError(f"{self.output}: another start has just finished this run; run the same command again")
+        return held
 
     def _train(
         self, files: ModelFiles, tokenizer: Any, condition: Condition, encoder: Encoder, preemption: "Preemption"

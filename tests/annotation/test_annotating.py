@@ -209,9 +209,27 @@ def test_evaluation_measures_agreement_and_keeps_what_is_known(truth: Path, tmp_
     assert [directions(row) for row in read(tmp_path / "out.jsonl")] == [directions(row) for row in read(truth)]
 
 
-def test_evaluation_without_a_known_direction_is_refused(server: ChatServer, data: Path, tmp_path: Path) -> None:
+def test_evaluation_without_a_known_direction_is_refused_before_anything_is_paid(
+    server: ChatServer, teller: Teller, data: Path, tmp_path: Path
+) -> None:
     with pytest.raises(DataError, match="no history item carries a 'Preference Direction'"):
         annotate(settings(server, data, tmp_path / "out.jsonl", evaluate=True))
+    assert teller.asked == []
+
+
+def test_the_users_own_files_are_never_written_over(
+    server: ChatServer, teller: Teller, data: Path, tmp_path: Path
+) -> None:
+    before, shared = data.read_bytes(), tmp_path / "shared.jsonl"
+    annotate(settings(server, data, tmp_path / "new" / "out.jsonl", replies=shared))
+    asked = len(teller.asked)
+    with pytest.raises(SettingsError, match="is the file that is read, expected another"):
+        annotate(settings(server, data, data, replies=shared))
+    (tmp_path / "mine.jsonl").write_text("{}\n")
+    with pytest.raises(DataError, match="has no manifest of this command"):
+        annotate(settings(server, data, tmp_path / "mine.jsonl", replies=shared))
+    assert (data.read_bytes(), (tmp_path / "mine.jsonl").read_text()) == (before, "{}\n")
+    assert len(teller.asked) == asked
 
 
 def test_a_dry_run_sends_and_writes_nothing(server: ChatServer, teller: Teller, data: Path, tmp_path: Path) -> None:
@@ -229,7 +247,7 @@ def test_an_output_of_something_else_is_refused(server: ChatServer, data: Path, 
     with pytest.raises(DataError, match=r"was annotated otherwise, which differs in data\.digest"):
         annotate(settings(server, data, tmp_path / "out.jsonl", limit=3))
     (tmp_path / "mine.jsonl").write_text("{}\n")
-    with pytest.raises(DataError, match="was not made by this command"):
+    with pytest.raises(DataError, match="has no manifest of this command"):
         annotate(settings(server, data, tmp_path / "mine.jsonl"))
     assert (tmp_path / "mine.jsonl").read_text() == "{}\n"
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from alignx import manifest
 from alignx.annotation.annotating import annotate
 from alignx.annotation.items import Item
 from alignx.annotation.local import OPTIONS, LocalAnnotator, OptionScorer, verdict
@@ -145,6 +146,9 @@ def test_a_local_model_and_a_server_of_it_give_the_same_levels(
             )
         )
     annotate(local(tiny_model, data, tmp_path / "local.jsonl", taxonomy=taxonomy))
+    forward = manifest.read(tmp_path / "local.jsonl").forward
+    assert forward is not None
+    assert (forward["shared_prefix"], forward["reason"]) == (True, None)
     one, other = (read(tmp_path / name) for name in ("served.jsonl", "local.jsonl"))
     assert [directions(row) for row in one] == [directions(row) for row in other]
     assert len({level for row in one for item in directions(row) for level in item}) > 1, (

@@ -166,9 +166,9 @@ def test_each_pole_is_the_first_option_as_often_as_the_other() -> None:
     asked = way("each", PAPER)
     many = [Item("comment", ("p", str(number))) for number in range(400)]
     for item in many[:20]:
-        assert sum(asked.options(item, number)[0][1] == 2 for number in range(90)) == 45
+        assert sum(asked.letters(item, number)[0][1] == 2 for number in range(90)) == 45
     for number in (0, 1, 89):
-        first = sum(asked.options(item, number)[0][1] == 2 for item in many)
+        first = sum(asked.letters(item, number)[0][1] == 2 for item in many)
         assert 160 <= first <= 240  # four standard errors of 200 around 200 are 40
 
 
@@ -185,17 +185,12 @@ def test_an_option_stands_for_the_pole_whose_phrase_is_beside_its_letter(number:
     for item in (COMMENT, CHOICE):
         user = asked.questions(item)[number].user
         phrases = {2: SMALL.dimensions[number].positive, 0: SMALL.dimensions[number].negative, 1: "cannot tell"}
-        options = asked.options(item, number)
+        options = asked.letters(item, number)
         assert [letter for letter, _ in options] == ["A", "B", "C"]
         assert all(f"\n{letter}: {phrases[level]}" in user for letter, level in options)
         assert [asked.read(item, number, f'{{"option": "{letter}", "certainty": 7}}') for letter, _ in options] == [
             {number: Answer(level, 7)} for _, level in options
         ]
-
-
-def test_one_request_about_all_dimensions_has_no_options() -> None:
-    with pytest.raises(SettingsError, match="ask for each dimension instead"):
-        way("all", PAPER).options(COMMENT, 0)
 
 
 @pytest.mark.parametrize(("name", "number"), [("each", 3), ("each", -1), ("all", 1), ("all", -1)])
@@ -384,6 +379,6 @@ def test_fences_and_prose_around_a_reply_mean_nothing(around: str) -> None:
 
 def test_the_last_word_counts_and_not_the_first() -> None:
     asked = way("each", SMALL)
-    levels = dict(asked.options(COMMENT, 1))
+    levels = dict(asked.letters(COMMENT, 1))
     text = f"A. {json.dumps(one(option='A'))} No, B: {json.dumps(one(option='B', certainty=0))}"
     assert asked.read(COMMENT, 1, text) == {1: Answer(levels["B"], 0)}

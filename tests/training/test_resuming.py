@@ -272,6 +272,17 @@ def test_two_runs_never_write_the_same_output(tiny_model: Path, data: Path, tmp_
     assert not (output / ".lock").exists()
 
 
+def test_a_run_that_was_finished_while_another_start_was_looking_is_not_trained_again(
+    tiny_model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = settings(tiny_model, data, tmp_path / "run", max_steps=1)
+    before = snapshot(train(wanted))
+    monkeypatch.setattr("alignx.training.run._Run._finished", lambda *_: False)
+    with pytest.raises(DataError, match="another start has just finished this run; run the same command again"):
+        train(wanted)
+    assert snapshot(tmp_path / "run") == before
+
+
 def test_an_output_that_is_no_training_run_is_refused_in_a_word(tiny_model: Path, data: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(tiny_model, tmp_path / "other"))
     with pytest.raises(DataError, match=r"other: holds 'tiny-model', which is no training run; choose another"):
