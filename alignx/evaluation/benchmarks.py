@@ -25,6 +25,9 @@ class Part(BaseModel):
     """File, folder or hub id, as every command takes it."""
     n: int | None = Field(None, gt=0)
     """Records that it should hold, where that is published."""
+    turned: str = ""
+    """The same records told the opposite persona word for word, where that is known: read for a reversed persona, since
+    comments and descriptions of others are free text, which nobody can reverse."""
 
 
 class Published(BaseModel):
@@ -34,6 +37,7 @@ class Published(BaseModel):
 
     benchmark: str
     condition: str
+    table: str = "3"
 
 
 class Column(BaseModel):

@@ -84,6 +84,7 @@ def holds(expected: Expectation, accuracy: Estimate, difference: Estimate | None
             expected.reaches is None
             or (difference is not None and math.isfinite(difference.high) and difference.high > expected.reaches)
         )
+        and (expected.exceeds is None or (difference is not None and difference.low > expected.exceeds))
     )
 
 
@@ -102,7 +103,8 @@ def evaluate(settings: EvaluateSettings) -> str:
     _refuse_other(settings.output)
     ceiling(settings)  # a misspelt world or model is found before anything is scored
     further = [one.model for one in settings.references]
-    for model in (settings.reference, *further, *(policy.model for policy in settings.policies)):
+    wanted = [policy.model for policy in settings.policies if settings.cells_of(policy.name)]
+    for model in (settings.reference, *further, *wanted):
         find_model(settings.find(model))
     empty = _score_all(settings)
     if not PartialState().is_main_process:

@@ -1,5 +1,6 @@
 """Settings of ``alignx evaluate``: which policies, under which conditions, and what is expected. Loads no torch."""
 
+import difflib
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from alignx.errors import SettingsError
-from alignx.evaluation.benchmarks import Column, load_benchmark
+from alignx.evaluation.benchmarks import Column, Part, load_benchmark
+from alignx.evaluation.published import name_and_training
 from alignx.models.loading import Attention, DType
 from alignx.prompts.condition import History, Method, PersonaSource, PresetName, ProfileSource
 from alignx.settings import Settings, required, setting
@@ -30,6 +32,18 @@ class Policy(_Part):
     method: Method
     published: str = ""
     """How the paper calls it, with its training data, as in ``AlignXpert-ICA 7%``: its numbers then stand beside."""
+    conditions: tuple[str, ...] = ()
+    """Names of the conditions under which benchmarks are measured with it; empty: all."""
+
+    @field_validator("published")
+    @classmethod
+    def _is_in_the_paper(cls, value: str) -> str:
+        if value:
+            try:
+                name_and_training(value)
+            except SettingsError as error:
+                raise ValueError(str(error)) from None
+        return value
 
 
 class Expectation(_Part):
@@ -40,14 +54,16 @@ class Expectation(_Part):
     low_at_most: Share | None = None
     """For controls: the value is inside the interval, or the interval is below it."""
     versus: str | None = None
-    """Label of the row that ``reaches`` compares with, record by record."""
+    """Label of the row that ``reaches`` and ``exceeds`` compare with, record by record."""
     reaches: Annotated[float, Field(ge=-1, le=1)] | None = None
     """The upper end of the difference from ``versus`` is above this."""
+    exceeds: Annotated[float, Field(ge=-1, le=1)] | None = None
+    """The lower end of the difference from ``versus`` is above this."""
 
     @model_validator(mode="after")
     def _goes_together(self) -> "Expectation":
-        if (self.versus is None) != (self.reaches is None):
-            raise ValueError("versus and reaches go together")
+        if (self.versus is None) != (self.reaches is None and self.exceeds is None):
+            raise ValueError("versus goes together with reaches, exceeds or both")
         return self
 
 
@@ -68,6 +84,9 @@ class Cell(_Part):
     expect: Expectation | None = None
     method: Method | None = None
     """Only policies of this one; None: of both."""
+    turns: str = ""
+    """The data whose records are told here with the opposite persona word for word, where ``persona: reversed`` cannot
+    turn comments and descriptions round."""
     column: str = ""
     """Of the benchmark that the row belongs to; empty: a row by itself."""
     part: str = ""
@@ -75,11 +94,17 @@ class Cell(_Part):
     expected_n: int | None = None
     """Records that the file should hold, where that is published."""
 
+    @property
+    def tells_own(self) -> bool:
+        """Whether the user's own persona is told, all of it: as for the paper's Table 3."""
+        own = self.persona is PersonaSource.OWN and not self.turns
+        return own and self.profile is None and self.history == "all"
+
     @field_validator("expect")
     @classmethod
     def _something(cls, value: Expectation | None) -> Expectation | None:
         if value == Expectation():
-            raise ValueError("expect: at least one of low_above, high_below, low_at_most, versus with reaches")
+            raise ValueError("expect: at least one of low_above, high_below, low_at_most, versus with reaches or exceeds")
         return value
 
 
@@ -101,6 +126,8 @@ class Asked(_Part):
     preset: PresetName | None = None
     expect: Expectation | None = None
     """As of a row; ``versus`` is the name of another condition."""
+    expect_in: tuple[str, ...] = ()
+    """Names of the columns of which it is expected; empty: all."""
 
 
 class Reference(_Part):
@@ -129,6 +156,16 @@ class EvaluateSettings(Settings):
     cells: tuple[Cell, ...] = setting((), "Rows of the report: label, data and condition of each.")
     benchmarks: tuple[Path, ...] = setting((), "Files that declare benchmarks; each is measured under all conditions.")
     conditions: tuple[Asked, ...] = setting((Asked(name="own persona"),), "What the benchmarks are measured under.")
+    inferred: Path = setting(
+        Path("inferred"),
+        "Folder in --root of copies of the benchmarks' files whose history has directions that `alignx annotate "
+        "directions` inferred, each under the file's own name but with .jsonl; PBA reads a copy where there is one.",
+    )
+    only: tuple[str, ...] = setting(
+        (),
+        "Measure only these: names of policies, of benchmarks' columns, of conditions, and labels of rows. A kind of "
+        "which none is named is not narrowed.",
+    )
     expectations: bool = setting(True, "Check the rows against what the configuration expects of them.")
     root: Path = setting(Path(), "Relative names of models and data below are looked up in this folder.")
     output: Path = required("Folder for scores, results and the report.")
@@ -160,6 +197,11 @@ class EvaluateSettings(Settings):
     @model_validator(mode="after")
     def _names_are_known(self) -> "EvaluateSettings":
         names = [policy.name for policy in self.policies]
+        asked = [condition.name for condition in self.conditions]
+        for policy in self.policies:
+            if unknown := sorted({*policy.conditions} - {*asked}):
+                said = f"{policy.name!r} is for condition {unknown[0]!r}"
+                raise ValueError(f"--policies: {said}, known are {', '.join(asked)}")
         if len(set(names)) < len(names):
             raise ValueError(f"--policies: got {', '.join(names)}, expected each name once")
         for condition in self.conditions:
@@ -171,10 +213,11 @@ class EvaluateSettings(Settings):
                 raise ValueError(f"--cells: {cell.label!r} is for {unknown[0]!r}, known are {', '.join(names)}")
         for policy in self.policies:
             self._check_rows_of(policy)
+        self._check_only()
         return self
 
     def _check_rows_of(self, policy: Policy) -> None:
-        name, cells = policy.name, self.cells_of(policy.name)
+        name, cells = policy.name, self._rows_of(policy)
         labels = [cell.label for cell in cells]
         if not cells:
             raise ValueError(f"--cells: no row is for {name}")
@@ -187,15 +230,44 @@ class EvaluateSettings(Settings):
             if cell.expect and cell.expect.versus is not None and cell.expect.versus not in labels:
                 raise ValueError(f"--cells: {cell.label!r} has {cell.expect.versus!r} as versus, no row of {name}")
 
+    def _check_only(self) -> None:
+        names = list(dict.fromkeys(name for kind in self._kinds.values() for name in kind))
+        if unknown := sorted({*self.only} - {*names}):
+            nearest = difflib.get_close_matches(unknown[0], names, n=1)
+            hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(names)}"
+            raise ValueError(f"--only: {unknown[0]!r} is no policy, column, condition or row; {hint}")
+        if not any(self.cells_of(policy.name) for policy in self.policies):
+            raise ValueError(f"--only: no row is {' and '.join(map(repr, self.only))}")
+
     def cells_of(self, policy: str) -> list[Cell]:
-        """The rows of one policy, in order: those of its own, then the benchmarks'."""
-        method = next(one.method for one in self.policies if one.name == policy)
-        cells = [
+        """The rows of one policy that are to be measured, in order: those of its own, then the benchmarks'."""
+        rows = self._rows_of(next(one for one in self.policies if one.name == policy))
+        cells = [cell for cell in rows if self._is_wanted(policy, cell)]
+        return cells if self.expectations else [cell.model_copy(update={"expect": None}) for cell in cells]
+
+    def _rows_of(self, policy: Policy) -> list[Cell]:
+        return [
             cell
             for cell in self._all_cells
-            if (not cell.policies or policy in cell.policies) and cell.method in (None, method)
+            if (not cell.policies or policy.name in cell.policies)
+            and cell.method in (None, policy.method)
+            and (not cell.column or not policy.conditions or cell.condition in policy.conditions)
         ]
-        return cells if self.expectations else [cell.model_copy(update={"expect": None}) for cell in cells]
+
+    def _is_wanted(self, policy: str, cell: Cell) -> bool:
+        """Whether ``only`` leaves a row in."""
+        own = {"policies": policy, "columns": cell.column, "conditions": cell.condition, "rows": cell.label}
+        return all(own[kind] in wanted for kind, names in self._kinds.items() if (wanted := {*names} & {*self.only}))
+
+    @cached_property
+    def _kinds(self) -> dict[str, tuple[str, ...]]:
+        """What ``only`` can name."""
+        return {
+            "policies": tuple(policy.name for policy in self.policies),
+            "columns": tuple(column.name for column in self.columns),
+            "conditions": tuple(condition.name for condition in self.conditions),
+            "rows": tuple(cell.label for cell in self._all_cells),
+        }
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
@@ -209,7 +281,7 @@ class EvaluateSettings(Settings):
         if repeated := next((name for name in names if names.count(name) > 1), None):
             raise SettingsError(f"--benchmarks: column {repeated!r} is declared twice")
         for condition in self.conditions:
-            if unknown := sorted({*condition.columns} - {*names}):
+            if unknown := sorted({*condition.columns, *condition.expect_in} - {*names}):
                 raise SettingsError(
                     f"--conditions: {condition.name!r} is for column {unknown[0]!r}, known are {', '.join(names)}"
                 )
@@ -234,22 +306,40 @@ class EvaluateSettings(Settings):
                     continue
                 if column.conditions and condition.name not in column.conditions:
                     continue
-                told = condition.model_dump(exclude={"name", "columns", "expect"})
                 for part in column.parts:
-                    where = column.name if len(column.parts) == 1 else f"{column.name} {part.name}"
-                    expect = condition.expect
-                    if expect is not None and expect.versus is not None:
-                        expect = expect.model_copy(update={"versus": f"{where}, {expect.versus}"})
-                    yield Cell(
-                        label=f"{where}, {condition.name}",
-                        data=part.data,
-                        column=column.name,
-                        part=part.name,
-                        condition=condition.name,
-                        expected_n=part.n,
-                        expect=expect,
-                        **told,
-                    )
+                    yield from self._cells_of_part(column, part, condition)
+
+    def _cells_of_part(self, column: Column, part: Part, condition: Asked) -> Iterator[Cell]:
+        """A row for a file under a condition: one for each method, where they read different files."""
+        where = column.name if len(column.parts) == 1 else f"{column.name} {part.name}"
+        expect = None if condition.expect_in and column.name not in condition.expect_in else condition.expect
+        if expect is not None and expect.versus is not None:
+            expect = expect.model_copy(update={"versus": f"{where}, {expect.versus}"})
+        told = condition.model_dump(exclude={"name", "columns", "expect", "expect_in"})
+        cell = Cell(
+            label=f"{where}, {condition.name}",
+            data=part.data,
+            column=column.name,
+            part=part.name,
+            condition=condition.name,
+            expected_n=part.n,
+            expect=expect,
+            **told,
+        )
+        if part.turned and condition.persona is PersonaSource.REVERSED:
+            yield cell.model_copy(update={"data": part.turned, "turns": part.data, "persona": PersonaSource.OWN})
+        elif condition.method is not Method.ICA and (inferred := self._inferred(part.data)):
+            yield cell.model_copy(update={"data": inferred, "method": Method.PBA})
+            if condition.method is None:
+                yield cell.model_copy(update={"method": Method.ICA})
+        else:
+            yield cell
+
+    def _inferred(self, data: str) -> str:
+        """The copy of a file whose history has inferred directions; empty where there is none."""
+        name = Path(data)
+        copy = self.inferred / name.relative_to(name.anchor).with_suffix(".jsonl")
+        return str(copy) if (self.root / copy).is_file() else ""
 
     def find(self, name: str) -> str:
         """A model or data name as it is to be opened: under ``root`` where it exists there."""

@@ -91,6 +91,19 @@ def published(**keys: str | int) -> Published | None:
     return found[0] if found else None
 
 
+def name_and_training(name: str) -> tuple[str, str]:
+    """A model of the paper's tables and what it was trained on, from both in one: ``AlignXpert-ICA 7%``.
+
+    Raises:
+        SettingsError: No published number is of that.
+    """
+    known = {f"{row.model} {row.training}".strip(): (row.model, row.training) for row in _all() if row.model}
+    if name not in known:
+        meant = _nearest(name, tuple(known))
+        raise SettingsError(f"published {name!r} is nowhere in the paper's tables{meant}")
+    return known[name]
+
+
 def expected_items(benchmark: str) -> list[Published]:
     """How many items each file of a benchmark should have (Table 2), with what the paper says otherwise as its note.
 

@@ -1,5 +1,6 @@
 """Benchmarks from declarations: which rows they make, how a column is averaged, and what is said of what is missing."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,8 @@ def suite(root: Path, output: Path, benchmark: Path, **others: Any) -> EvaluateS
 def test_every_shipped_declaration_is_read_and_its_published_names_are_known(path: Path) -> None:
     for column in load_benchmark(path).columns:
         if column.published is not None:
-            rows = published_rows(
-                table=3, benchmark=column.published.benchmark, condition=column.published.condition, metric="accuracy"
-            )
-            assert len(rows) >= 7
+            rows = published_rows(**column.published.model_dump(), metric="accuracy")
+            assert len(rows) >= (7 if column.published.table == "3" else 3)
 
 
 def test_the_papers_evaluation_is_read_with_each_policys_published_numbers(tmp_path: Path) -> None:
@@ -66,6 +65,7 @@ def test_the_papers_evaluation_is_read_with_each_policys_published_numbers(tmp_p
     assert [column.name for column in settings.columns] == [
         *("UF-P-4", "PRISM", "P-Soups"),
         *("AlignX UGC", "AlignX PAIR", "AlignX DEMO", "AlignX all"),
+        *("UGC, up to 16", "PAIR, up to 16"),
     ]
     (policy,) = (one for one in settings.policies if one.name == "AlignXpert-PBA")
     column = next(column for column in settings.columns if column.name == "P-Soups")
@@ -75,6 +75,135 @@ def test_the_papers_evaluation_is_read_with_each_policys_published_numbers(tmp_p
     labels = [cell.label for cell in settings.cells_of("AlignXpert-ICA")]
     assert "P-Soups Style, own persona" in labels
     assert not any("golden" in label for label in labels), "ICA has no profile"
+    assert [label for label in labels if label.startswith("UGC, up to 16")] == [
+        f"UGC, up to 16, history {items}" for items in (0, 1, 2, 4, 8, 16)
+    ]
+    own = {cell.condition for cell in settings.cells_of("untrained")}
+    assert own == {"own persona"}, "the reference itself is measured once"
+
+
+@pytest.mark.parametrize("name", ["world", "paper-novel"])
+def test_the_other_evaluations_of_tables_are_read(name: str, tmp_path: Path) -> None:
+    chosen = read_yaml(ROOT / f"configs/eval/{name}.yaml")
+    chosen["benchmarks"] = [str(ROOT / path) for path in chosen["benchmarks"]]
+    settings = validate(EvaluateSettings, {**chosen, "output": tmp_path / "out"})
+    assert all(settings.cells_of(policy.name) for policy in settings.policies)
+
+
+def test_a_published_name_that_the_paper_does_not_have_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    policy = {"name": "One", "model": "one", "method": "ica", "published": "AlignXpert-ICA 8%"}
+    with pytest.raises(SettingsError, match="did you mean 'AlignXpert-ICA 7%'"):
+        validate(EvaluateSettings, {"policies": [policy], "reference": "tiny", "output": tmp_path, "cells": [OWN]})
+
+
+# Which rows a declaration makes
+
+OWN = {"label": "own", "data": "world/test.jsonl"}
+CONDITIONS = [
+    {"name": "own persona", "expect": {"versus": "reversed", "exceeds": 0}, "expect_in": ["Turned"]},
+    {"name": "reversed", "persona": "reversed"},
+]
+TURNED = """columns:
+  - name: Turned
+    parts: [{name: all, data: world/test.jsonl, turned: world/test-reversed.jsonl}]
+  - name: Plain
+    parts: [{name: all, data: world/test.jsonl}]
+"""
+
+
+@pytest.fixture
+def rows(little: Path, tmp_path: Path) -> EvaluateSettings:
+    path = tmp_path / "turned.yaml"
+    path.write_text(TURNED)
+    return suite(little, tmp_path / "out", path, conditions=CONDITIONS, cells=[OWN])
+
+
+def test_a_written_down_opposite_is_read_in_place_of_a_reversed_persona(rows: EvaluateSettings) -> None:
+    cells = {cell.label: cell for cell in rows.cells_of("One")}
+    written, made = cells["Turned, reversed"], cells["Plain, reversed"]
+    assert (written.data, written.turns, written.persona) == ("world/test-reversed.jsonl", "world/test.jsonl", "own")
+    assert (made.data, made.turns, made.persona) == ("world/test.jsonl", "", "reversed")
+    assert [cell.tells_own for cell in (cells["Turned, own persona"], written, made)] == [True, False, False]
+
+
+def test_expectations_hold_in_the_columns_that_they_name(rows: EvaluateSettings) -> None:
+    expected = {cell.label: cell.expect for cell in rows.cells_of("One") if cell.expect is not None}
+    assert list(expected) == ["Turned, own persona"]
+    assert expected["Turned, own persona"].versus == "Turned, reversed"
+
+
+def test_in_context_alignment_reverses_comments_too_where_the_opposite_is_written_down(
+    rows: EvaluateSettings,
+) -> None:
+    evaluate(rows)
+    page = (rows.output / "report.md").read_text(encoding="utf-8")
+    assert "One, Plain, own persona: reversal changes nothing" not in page, "the little world has choices"
+    assert "One, Turned, own persona: reversal changes nothing" not in page
+    assert "One, Turned, own persona: joint-correct" in page
+    assert "One, Turned, reversed: joint-correct" not in page, "the opposite is not turned once more"
+
+
+@pytest.mark.parametrize(
+    ("only", "left"),
+    [
+        (["One"], {"One": ["own", "Turned, own persona", "Turned, reversed", "Plain, own persona", "Plain, reversed"]}),
+        (["Plain", "reversed"], {"One": ["Plain, reversed"], "Two": ["Plain, reversed"]}),
+        (["Turned, reversed", "Two"], {"Two": ["Turned, reversed"]}),
+        (["own"], {"One": ["own"], "Two": ["own"]}),
+    ],
+)
+def test_a_part_is_measured_alone_by_naming_it(
+    rows: EvaluateSettings, only: list[str], left: dict[str, list[str]]
+) -> None:
+    found = validate(EvaluateSettings, {**rows.model_dump(), "only": only})
+    cells = {policy.name: [cell.label for cell in found.cells_of(policy.name)] for policy in found.policies}
+    assert {name: labels for name, labels in cells.items() if labels} == left
+
+
+@pytest.mark.parametrize(
+    ("only", "said"),
+    [
+        (["Turnd"], "--only: 'Turnd' is no policy, column, condition or row; did you mean 'Turned'?"),
+        (["own", "Plain"], "--only: no row is 'own' and 'Plain'"),
+    ],
+)
+def test_what_cannot_be_measured_alone_is_refused(rows: EvaluateSettings, only: list[str], said: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        validate(EvaluateSettings, {**rows.model_dump(), "only": only})
+    assert said in str(refused.value)
+
+
+def test_a_part_measured_alone_asks_for_no_other_policys_model(rows: EvaluateSettings, tmp_path: Path) -> None:
+    policies = [rows.policies[0], rows.policies[1].model_copy(update={"model": "nowhere"})]
+    alone = {"policies": policies, "only": ["One", "own"], "output": tmp_path / "alone"}
+    evaluate(rows.model_copy(update=alone))
+    assert (tmp_path / "alone/report.md").is_file()
+
+
+def test_a_policy_is_measured_under_the_conditions_that_it_names(rows: EvaluateSettings) -> None:
+    policies = [rows.policies[0].model_copy(update={"conditions": ("reversed",)}), rows.policies[1]]
+    found = validate(EvaluateSettings, {**rows.model_dump(), "policies": policies})
+    assert [cell.label for cell in found.cells_of("One")] == ["own", "Turned, reversed", "Plain, reversed"]
+    unknown = [{**rows.policies[0].model_dump(), "conditions": ["revered"]}]
+    with pytest.raises(SettingsError, match="'One' is for condition 'revered', known are own persona, reversed"):
+        validate(EvaluateSettings, {**rows.model_dump(), "policies": unknown})
+
+
+def test_a_copy_with_inferred_directions_is_read_by_pba_alone(little: Path, declared: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(little, root)
+    before = suite(root, tmp_path / "out", declared)
+    copy = root / "inferred/world/test.jsonl"
+    copy.parent.mkdir(parents=True)
+    shutil.copy(root / "world/test.jsonl", copy)
+    after = suite(root, tmp_path / "out", declared)
+    assert [cell.data for cell in before.cells_of("Two")] == ["world/test.jsonl", "world/test-comments-only.jsonl"]
+    assert [cell.data for cell in after.cells_of("One")] == ["world/test.jsonl", "world/test-comments-only.jsonl"]
+    assert [cell.data for cell in after.cells_of("Two")] == [
+        "inferred/world/test.jsonl",
+        "world/test-comments-only.jsonl",
+    ]
+    assert [cell.label for cell in after.cells_of("Two")] == [cell.label for cell in before.cells_of("Two")]
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from alignx.evaluation.breakdown.moves import Moves, refuse_regrouped
+from alignx.evaluation.breakdown.moves import Moves, refuse_regrouped, refuse_unlike
 from alignx.intervals import Estimate, clustered_mean
-from alignx.prompts import Condition, PersonaSource, render, tell
+from alignx.prompts import Condition, PersonaSource, Rendered, render, tell
 from alignx.records import Record, Taxonomy
 
 
@@ -88,14 +88,32 @@ def reversal(own: Moves, turned: Moves, unturned: Collection[str] = ()) -> Rever
     )
 
 
-def find_unturned(records: Mapping[str, Record], condition: Condition, taxonomy: Taxonomy) -> frozenset[str]:
-    """Ids of the records that are told the same with persona ``own`` as with ``reversed``.
+def find_unturned(
+    records: Mapping[str, Record],
+    condition: Condition,
+    taxonomy: Taxonomy,
+    turned: Mapping[str, Record] | None = None,
+) -> frozenset[str]:
+    """Ids of the records that are told the same with their own persona as with the reversed one.
 
-    Under in-context alignment these are the records without choices, since comments and descriptions are free text.
+    Under in-context alignment these are the records without choices, since comments and descriptions are free text;
+    unless somebody wrote the opposite persona down.
+
+    Args:
+        records: With their own personas.
+        condition: How they are told; the persona is set here.
+        taxonomy: Of the directions.
+        turned: The same records with the opposite personas written down; without, persona ``reversed`` makes them.
 
     Raises:
-        DataError: A record cannot be told under the condition.
+        DataError: A record cannot be told under the condition, or has no opposite.
     """
-    ways = [condition.model_copy(update={"persona": each}) for each in (PersonaSource.OWN, PersonaSource.REVERSED)]
-    prompts = {name: [render(each, tell(each, way, taxonomy), way) for way in ways] for name, each in records.items()}
-    return frozenset(name for name, (straight, turned) in prompts.items() if straight == turned)
+    own = condition.model_copy(update={"persona": PersonaSource.OWN})
+    other = own if turned is not None else condition.model_copy(update={"persona": PersonaSource.REVERSED})
+    opposites = records if turned is None else turned
+    refuse_unlike(records.keys(), "the records", opposites.keys(), "their opposites")
+
+    def prompt(record: Record, way: Condition) -> Rendered:
+        return render(record, tell(record, way, taxonomy), way)
+
+    return frozenset(name for name, record in records.items() if prompt(record, own) == prompt(opposites[name], other))

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ from alignx.evaluation.grid import margins
 from alignx.intervals import clustered_mean
 from alignx.prompts import Condition, Method, ProfileSource, render, tell
 from alignx.prompts.condition import PersonaSource
-from alignx.records import Record, verbalise
+from alignx.records import Comment, Persona, Record, verbalise
 from tests.evaluation.breakdown.moved import FOUR, direction, known, moved, record, turned_over
 from tests.evaluation.test_accuracy import by_id, one
 
@@ -182,6 +183,19 @@ def test_a_ready_profile_turns() -> None:
     records = known(record("ready", None, profile=words), record("empty", None, profile=""))
     found = find_unturned(records, Condition(method=Method.PBA, profile=ProfileSource.READY), FOUR)
     assert found == {"empty"}
+
+
+def test_opposites_that_somebody_wrote_down_turn_comments_too() -> None:
+    persona = Persona(comments=(Comment("post 0", "the opposite", direction("-...")),))
+    opposites = {**PERSONAS, "comments": replace(PERSONAS["comments"], persona=persona)}
+    found = find_unturned(PERSONAS, Condition(method=Method.ICA), FOUR, opposites)
+    assert found == {"choices", "both", "nobody", "description"}, "the others are the same in both"
+
+
+def test_opposites_of_other_records_are_refused() -> None:
+    opposites = {name: each for name, each in PERSONAS.items() if name != "both"}
+    with pytest.raises(DataError, match="1 ids are in one only, such as 'both'"):
+        find_unturned(PERSONAS, Condition(method=Method.ICA), FOUR, opposites)
 
 
 @pytest.mark.parametrize("each", PERSONAS.values(), ids=PERSONAS)
