@@ -7,7 +7,7 @@ A mean that has bounds, such as a share, gets Wilson's interval in place of mean
 true mean μ, not to the one that was found, and is taken proportional to √((μ − least)(most − μ)). It is the usual
 Wilson interval with the effective number of items in place of n (Wilson 1927, JASA 22; recommended for clustered
 samples by Franco, Little, Louis & Slud 2019, J. Survey Statistics and Methodology 7). The symmetric interval misses
-high shares of few clusters too often: at a true share of 0.9 it covered 89 to 93 % with 30 clusters and 92 to 95 % with
+high shares of few clusters too often: at a true share of 0.9 it covered 89 to 94 % with 30 clusters and 92 to 95 % with
 100, whatever the correction of variance or degrees of freedom, because the error is smallest just when the mean came
 out too high. ``tests/test_coverage.py`` measures both.
 """
@@ -39,7 +39,7 @@ class Estimate:
     """What the mean can be at all; None for a difference."""
 
     def __str__(self) -> str:
-        """As percentages: ``61.2 [57.3, 65.1] (n = 600, 237 clusters)``."""
+        """As percentages: ``61.20 % [57.24, 65.02] (n = 600, 237 clusters)``."""
         note = f"; {self.note}" if self.note else ""
         interval = f"[{100 * self.low:.2f}, {100 * self.high:.2f}]"
         return f"{100 * self.mean:.2f} % {interval} (n = {self.n}, {self.clusters} clusters{note})"

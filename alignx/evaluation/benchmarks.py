@@ -22,7 +22,9 @@ class Part(BaseModel):
 
     name: str
     data: str
-    """File, folder or hub id, as every command takes it."""
+    """File or folder, in the folder that the evaluation takes data from."""
+    hub: str = ""
+    """The same on the hub, read where the file is absent."""
     n: int | None = Field(None, gt=0)
     """Records that it should hold, where that is published."""
     turned: str = ""

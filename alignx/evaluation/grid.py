@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from alignx.models.loading import ModelFiles, find_model, load_model
 TIMINGS = "timings.jsonl"
 """How long the scoring itself took, in the output."""
 _OF_BENCHMARK = ("column", "part", "condition", "expected_n")
-_OURS = {"scores", "results.json", "report.md", "report.html", "figures", TIMINGS}
+COLUMNS = "columns.json"
+"""The columns of benchmarks, in the output: each policy under each condition, with the reasons of what is missing."""
+_OURS = {"scores", "results.json", COLUMNS, "report.md", "report.html", "figures", TIMINGS}
 """What an unfinished evaluation may have left."""
 
 
@@ -72,6 +75,7 @@ class Empty:
     policy: Policy
     cell: Cell
     reason: str
+    """What was found and expected, as an error says it, without its full stop."""
 
 
 def holds(expected: Expectation, accuracy: Estimate, difference: Estimate | None = None) -> bool:
@@ -97,6 +101,7 @@ def evaluate(settings: EvaluateSettings) -> str:
     """
     from accelerate import PartialState
 
+    from alignx.evaluation.columns import entries
     from alignx.evaluation.report import write_report
     from alignx.evaluation.report.accuracies import ceiling
 
@@ -109,14 +114,19 @@ def evaluate(settings: EvaluateSettings) -> str:
     empty = _score_all(settings)
     if not PartialState().is_main_process:
         return ""
+    if len(empty) == sum(len(settings.cells_of(policy.name)) for policy in settings.policies):
+        raise DataError("nothing could be measured: " + "; ".join(dict.fromkeys(one.reason for one in empty)))
     outcomes = compare_all(settings, empty)
     older = manifest.read_if_present(settings.output)
     manifest.path_of(settings.output).unlink(missing_ok=True)  # from here on, what it says may be of other bytes
     results = settings.output / "results.json"
-    lines = [outcome.as_dict() for outcome in outcomes]
-    manifest.write_text(results, json.dumps(lines, indent=1, ensure_ascii=False) + "\n")
+    _write_json(results, [outcome.as_dict() for outcome in outcomes])
+    written = [results]
+    if of_columns := entries(settings, outcomes, empty):
+        written.append(settings.output / COLUMNS)
+        _write_json(written[-1], [entry.as_dict() for entry in of_columns])
     pages = write_report(settings, outcomes, empty)
-    files = {str(path.relative_to(settings.output)): manifest.file_digest(path) for path in (results, *pages)}
+    files = {str(path.relative_to(settings.output)): manifest.file_digest(path) for path in (*written, *pages)}
     for stale in (older.files if older else {}).keys() - files.keys():
         (settings.output / stale).unlink(missing_ok=True)
     manifest.write(
@@ -128,7 +138,11 @@ def evaluate(settings: EvaluateSettings) -> str:
             files=files,
         ),
     )
-    return "\n".join([*describe(outcomes), "", f"report: {', '.join(str(path) for path in pages[:2])}"])
+    return "\n".join([*describe(outcomes, empty), "", f"report: {', '.join(str(path) for path in pages[:2])}"])
+
+
+def _write_json(path: Path, found: object) -> None:
+    manifest.write_text(path, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
 
 def compare_all(settings: EvaluateSettings, empty: Sequence[Empty] = ()) -> list[Outcome]:
@@ -165,6 +179,7 @@ def compare_all(settings: EvaluateSettings, empty: Sequence[Empty] = ()) -> list
                             _files(settings, policy, cell)[0], _file_of(settings, policy, cell, other), settings.beta
                         ).accuracy
                         for other in settings.references
+                        if other.is_for(cell)
                     },
                 )
             )
@@ -218,8 +233,9 @@ def _score_all(settings: EvaluateSettings) -> list[Empty]:
         for other in settings.references
         for policy in settings.policies
         for cell in settings.cells_of(policy.name)
+        if other.is_for(cell)
     ]
-    empty: dict[tuple[str, str], Empty] = {}
+    empty = _absent(settings)
     load, begun = _remembering(load_model), time.monotonic()
     missing = not all(manifest.path_of(path).is_file() for *_, path in jobs)
     for model, policy, cell, path in tqdm(jobs, desc="scoring", unit=" files", disable=None):
@@ -230,7 +246,9 @@ def _score_all(settings: EvaluateSettings) -> list[Empty]:
         except DataError as error:
             if not cell.column:
                 raise
-            empty[policy.name, cell.label] = Empty(policy, cell, str(error))
+            where = settings.find(cell.data)
+            reason = str(error) if where in str(error) else f"{where}: {error}"
+            empty[policy.name, cell.label] = Empty(policy, cell, reason)
     if settings.timings is not None and missing and PartialState().is_main_process:
         line = {"part": "scoring", "seconds": round(time.monotonic() - begun)}
         path = settings.output / TIMINGS
@@ -238,6 +256,26 @@ def _score_all(settings: EvaluateSettings) -> list[Empty]:
         with path.open("a", encoding="utf-8") as stream:
             stream.write("\n" * cut_off + json.dumps(line) + "\n")
     return list(empty.values())
+
+
+def _absent(settings: EvaluateSettings) -> dict[tuple[str, str], Empty]:
+    """The rows of benchmarks whose files are not there; what the hub has is asked for once a file."""
+    from alignx.records.sources import find_files
+
+    @cache
+    def why(data: str) -> str:
+        try:
+            find_files(data)
+        except DataError as error:
+            return str(error)
+        return ""
+
+    return {
+        (policy.name, cell.label): Empty(policy, cell, reason)
+        for policy in settings.policies
+        for cell in settings.cells_of(policy.name)
+        if cell.column and (reason := cell.absent or why(settings.find(cell.data)))
+    }
 
 
 def _score_settings(settings: EvaluateSettings, model: str, policy: Policy, cell: Cell, output: Path) -> ScoreSettings:
@@ -310,6 +348,18 @@ def _refuse_other(output: Path) -> None:
         )
 
 
+def by_reason(empty: Sequence[Empty]) -> dict[str, list[str]]:
+    """The rows that could not be measured, by why: those of one column and one file together."""
+    found: dict[str, dict[tuple[str, str], list[str]]] = {}
+    for one in empty:
+        where = f"{one.cell.column} {one.cell.part}".strip()
+        found.setdefault(one.reason, {}).setdefault((one.policy.name, where), []).append(one.cell.condition)
+    return {
+        reason: [f"{policy}, {where} ({', '.join(conditions)})" for (policy, where), conditions in rows.items()]
+        for reason, rows in found.items()
+    }
+
+
 def notes_of(outcomes: Sequence[Outcome], *, of_intervals: bool = True) -> list[str]:
     """What the comparisons, and their intervals too, say of themselves, and the rows of which they say it."""
     rows: dict[str, list[str]] = {}
@@ -321,11 +371,12 @@ def notes_of(outcomes: Sequence[Outcome], *, of_intervals: bool = True) -> list[
     return [f"{note} ({'; '.join(names)})" for note, names in rows.items()]
 
 
-def describe(outcomes: list[Outcome]) -> list[str]:
-    """A line a row, and how many expectations hold."""
+def describe(outcomes: Sequence[Outcome], empty: Sequence[Empty] = ()) -> list[str]:
+    """A line a row, what could not be measured, and how many expectations hold."""
     width = max(len(f"{o.policy.name}, {o.cell.label}") for o in outcomes)
     marks = {True: "  as expected", False: "  NOT AS EXPECTED", None: ""}
     lines = [f"{f'{o.policy.name}, {o.cell.label}':<{width}}  {o.found.accuracy}{marks[o.met]}" for o in outcomes]
     lines += [f"note: {note}" for note in notes_of(outcomes, of_intervals=False)]
+    lines += [f"not measured: {', '.join(rows)}; {reason}" for reason, rows in by_reason(empty).items()]
     checked = [o.met for o in outcomes if o.met is not None]
     return [*lines, f"expectations: {sum(checked)} of {len(checked)} hold"] if checked else lines

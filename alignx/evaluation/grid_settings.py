@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -85,14 +85,16 @@ class Cell(_Part):
     method: Method | None = None
     """Only policies of this one; None: of both."""
     turns: str = ""
-    """The data whose records are told here with the opposite persona word for word, where ``persona: reversed`` cannot
-    turn comments and descriptions round."""
+    """The data whose records are told here with the opposite persona, written down word for word; ``persona: reversed``
+    cannot turn comments and descriptions round."""
     column: str = ""
     """Of the benchmark that the row belongs to; empty: a row by itself."""
     part: str = ""
     condition: str = ""
     expected_n: int | None = None
     """Records that the file should hold, where that is published."""
+    absent: str = ""
+    """Why a benchmark's file cannot be read: it is not there."""
 
     @property
     def tells_own(self) -> bool:
@@ -104,7 +106,7 @@ class Cell(_Part):
     @classmethod
     def _something(cls, value: Expectation | None) -> Expectation | None:
         if value == Expectation():
-            raise ValueError("expect: at least one of low_above, high_below, low_at_most, versus with reaches or exceeds")
+            raise ValueError("expect: at least one of low_above, high_below, low_at_most, versus with reaches, exceeds")
         return value
 
 
@@ -135,6 +137,12 @@ class Reference(_Part):
 
     name: str
     model: str
+    conditions: tuple[str, ...] = ()
+    """Names of the conditions under which benchmarks are compared with it; empty: all, and the rows by themselves."""
+
+    def is_for(self, cell: Cell) -> bool:
+        """Whether a row is compared with it."""
+        return not self.conditions or cell.condition in self.conditions
 
 
 class EvaluateSettings(Settings):
@@ -204,6 +212,10 @@ class EvaluateSettings(Settings):
                 raise ValueError(f"--policies: {said}, known are {', '.join(asked)}")
         if len(set(names)) < len(names):
             raise ValueError(f"--policies: got {', '.join(names)}, expected each name once")
+        for reference in self.references:
+            if unknown := sorted({*reference.conditions} - {*asked}):
+                said = f"{reference.name!r} is for condition {unknown[0]!r}"
+                raise ValueError(f"--references: {said}, known are {', '.join(asked)}")
         for condition in self.conditions:
             if unknown := sorted({*condition.policies} - {*names}):
                 said = f"{condition.name!r} is for {unknown[0]!r}"
@@ -318,22 +330,29 @@ class EvaluateSettings(Settings):
         told = condition.model_dump(exclude={"name", "columns", "expect", "expect_in"})
         cell = Cell(
             label=f"{where}, {condition.name}",
-            data=part.data,
             column=column.name,
             part=part.name,
             condition=condition.name,
             expected_n=part.n,
             expect=expect,
+            **self._placed(part.data, part.hub),
             **told,
         )
         if part.turned and condition.persona is PersonaSource.REVERSED:
-            yield cell.model_copy(update={"data": part.turned, "turns": part.data, "persona": PersonaSource.OWN})
+            placed = self._placed(part.turned)
+            yield cell.model_copy(update={**placed, "turns": cell.data, "persona": PersonaSource.OWN})
         elif condition.method is not Method.ICA and (inferred := self._inferred(part.data)):
-            yield cell.model_copy(update={"data": inferred, "method": Method.PBA})
+            yield cell.model_copy(update={"data": inferred, "absent": "", "method": Method.PBA})
             if condition.method is None:
                 yield cell.model_copy(update={"method": Method.ICA})
         else:
             yield cell
+
+    def _placed(self, data: str, hub: str = "") -> dict[str, Any]:
+        """Where a benchmark's file is read from, and why not where it is absent."""
+        if (self.root / data).exists():
+            return {"data": data, "absent": ""}
+        return {"data": hub or data, "absent": "" if hub else f"{self.root / data}: no such file"}
 
     def _inferred(self, data: str) -> str:
         """The copy of a file whose history has inferred directions; empty where there is none."""

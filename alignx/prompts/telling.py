@@ -126,9 +126,12 @@ def _profile(
             raise DataError("has no 'Preference Direction' of its own, which --profile golden puts into words")
         return verbalise(teller.direction, taxonomy), wanted
     if items and not directions:
+        lack = f"none of its {len(items)} history items has a 'Preference Direction'"
+        if condition.profile is ProfileSource.HISTORY:
+            raise DataError(f"{lack}, to make a profile of; `alignx annotate directions` infers them")
         raise DataError(
-            f"no 'profile', and none of its {len(items)} history items has a 'Preference Direction', so PBA has no "
-            "preference direction to put into words; annotate the items, or use --method ica"
+            f"no 'profile', and {lack}, so PBA has no preference direction to put into words; annotate the items "
+            "(`alignx annotate directions`), or use --method ica"
         )
     if not directions:
         return "", None

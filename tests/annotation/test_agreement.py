@@ -43,13 +43,19 @@ def found() -> Agreement:
 def test_overall_agreement_and_its_interval_are_those_worked_by_hand(found: Agreement) -> None:
     """6 of 8 right; residuals of the users add up to 0, −1/2 and 1/2.
 
-    The variance is 3/2 · (1/4 + 1/4) / 8², and the quantile of Student's t with two degrees of freedom 4.302653.
+    The variance is v = 3/2 · (1/4 + 1/4) / 8² = 3/256, and the quantile of Student's t with two degrees of freedom
+    4.302653. With p = 3/4 and a = t² v / (p − p²) = t² / 16 the interval's ends solve (p − m)² = a (m − m²), which is
+    (1 + a) m² − (2p + a) m + p² = 0.
     """
     assert (found.items, found.overall.n, found.overall.clusters) == (4, 8, 3)
     assert found.overall.mean == 6 / 8
     error = math.sqrt(3 / 2 * (1 / 4 + 1 / 4) / 64)
     assert found.overall.standard_error == pytest.approx(error)
-    assert (found.overall.low, found.overall.high) == pytest.approx((6 / 8 - 4.302653 * error, 1.0), abs=1e-6)
+    a = 4.302653**2 / 16
+    root = math.sqrt((3 / 2 + a) ** 2 - 4 * (1 + a) * 9 / 16)
+    ends = (3 / 2 + a - root) / (2 + 2 * a), (3 / 2 + a + root) / (2 + 2 * a)
+    assert (found.overall.low, found.overall.high) == pytest.approx(ends, abs=1e-6)
+    assert ends == pytest.approx((0.2715752, 0.9602227), abs=1e-6)
 
 
 def test_poles_are_counted_apart(found: Agreement) -> None:
@@ -180,7 +186,7 @@ def test_it_is_json_without_what_json_cannot_say(found: Agreement) -> None:
 
 def test_in_a_few_lines_it_says_the_numbers_and_what_is_missing(found: Agreement) -> None:
     lines = str(found).splitlines()
-    assert lines[0].startswith("agreement with known directions, 4 items: 75.00 % [28.42, 100.00] (n = 8, 3 clusters")
+    assert lines[0].startswith("agreement with known directions, 4 items: 75.00 % [27.16, 96.02] (n = 8, 3 clusters")
     assert lines[-1] == "  not annotated and in none of these: 2 × the JSON is cut; 1 × refused"
 
 

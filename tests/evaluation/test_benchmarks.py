@@ -176,7 +176,7 @@ def test_what_cannot_be_measured_alone_is_refused(rows: EvaluateSettings, only: 
 def test_a_part_measured_alone_asks_for_no_other_policys_model(rows: EvaluateSettings, tmp_path: Path) -> None:
     policies = [rows.policies[0], rows.policies[1].model_copy(update={"model": "nowhere"})]
     alone = {"policies": policies, "only": ["One", "own"], "output": tmp_path / "alone"}
-    evaluate(rows.model_copy(update=alone))
+    evaluate(validate(EvaluateSettings, {**rows.model_dump(), **alone}))
     assert (tmp_path / "alone/report.md").is_file()
 
 
@@ -294,6 +294,17 @@ def test_a_file_that_is_absent_is_said_to_be_absent_and_the_rest_is_measured(lit
     assert one.accuracy is None, "half a column is not the column"
     assert len(one.parts) == 1
     assert by_benchmark(settings, [one])
+
+
+def test_a_further_reference_is_for_the_conditions_that_it_names(rows: EvaluateSettings) -> None:
+    others = [{"name": "another", "model": "two", "conditions": ["own persona"]}]
+    settings = validate(EvaluateSettings, {**rows.model_dump(), "references": others, "only": ["One"]})
+    evaluate(settings)
+    against = {outcome.cell.label: list(outcome.against) for outcome in compare_all(settings)}
+    assert {label for label, names in against.items() if names} == {"Turned, own persona", "Plain, own persona"}
+    unknown = [{**others[0], "conditions": ["own"]}]
+    with pytest.raises(SettingsError, match="'another' is for condition 'own', known are own persona, reversed"):
+        validate(EvaluateSettings, {**rows.model_dump(), "references": unknown})
 
 
 def test_policies_are_compared_with_every_reference(little: Path, declared: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import gc
 import json
 import math
+import re
 import shutil
 import weakref
 from dataclasses import replace
@@ -378,7 +379,10 @@ def test_another_limit_or_seed_under_the_same_output_is_refused(
 def test_manifest_names_every_file_of_the_report(asked: EvaluateSettings, said: str) -> None:
     found = manifest.read(asked.output)
     assert found.kind == "report"
-    assert set(found.files) == {"results.json", "report.md", "report.html", "figures/accuracy.svg"}
+    shown = set(re.findall(r"\]\((figures/[^)]+)\)", (asked.output / "report.md").read_text(encoding="utf-8")))
+    assert {"figures/accuracy.svg", "figures/lengths.svg"} <= shown
+    assert set(found.files) == {"results.json", "report.md", "report.html", *shown}
+    assert {f"figures/{path.name}" for path in (asked.output / "figures").iterdir()} == shown
     assert manifest.is_intact(asked.output, found)
     assert found.settings == asked.model_dump(mode="json")
     assert {"alignx", "torch", "scipy"} <= set(found.versions)

@@ -57,11 +57,23 @@ def test_a_policy_name_twice_is_refused() -> None:
     assert refusal(policies=[POLICIES[0], POLICIES[0]]) == "--policies: got ICA, ICA, expected each name once"
 
 
-@pytest.mark.parametrize("nothing", ["policies", "cells"])
-def test_no_policy_and_no_row_are_refused(nothing: str) -> None:
-    values = {"policies": POLICIES, "reference": "base", "output": "out", "cells": [cell("own")], nothing: []}
-    with pytest.raises(SettingsError, match=f"--{nothing}: got .* at least 1 item"):
-        validate(EvaluateSettings, values)
+def test_no_policy_is_refused() -> None:
+    assert re.search(r"^--policies: got .* at least 1 item", refusal(policies=[]))
+
+
+def test_neither_rows_nor_benchmarks_are_refused_and_either_is_enough(tmp_path: Path) -> None:
+    path = tmp_path / "benchmarks.yaml"
+    path.write_text("columns:\n  - name: All\n    parts: [{name: all, data: d.jsonl}]\n")
+    values = {"policies": POLICIES, "reference": "base", "output": "out"}
+    for nothing in ({}, {"cells": []}, {"cells": [], "benchmarks": []}):
+        with pytest.raises(SettingsError, match="--cells or --benchmarks: nothing is to be measured"):
+            validate(EvaluateSettings, {**values, **nothing})
+    alone = {
+        "own": validate(EvaluateSettings, {**values, "cells": [cell("own")]}),
+        "All, own persona": validate(EvaluateSettings, {**values, "benchmarks": [path]}),
+    }
+    for label, found in alone.items():
+        assert [each.label for each in found.cells_of("ICA")] == [label]
 
 
 def test_a_policy_without_a_row_is_refused() -> None:
@@ -88,9 +100,9 @@ def test_what_is_not_expected_is_not_checked() -> None:
     assert Expectation().model_dump(exclude_none=True) == {}
 
 
-@pytest.mark.parametrize("half", [{"versus": "own"}, {"reaches": -0.05}])
-def test_versus_and_reaches_go_together(half: dict[str, Any]) -> None:
-    assert "versus and reaches go together" in refusal(cell("own"), cell("golden", expect=half))
+@pytest.mark.parametrize("half", [{"versus": "own"}, {"reaches": -0.05}, {"exceeds": 0.0}])
+def test_versus_and_what_is_expected_of_the_difference_go_together(half: dict[str, Any]) -> None:
+    assert "versus goes together with reaches" in refusal(cell("own"), cell("golden", expect=half))
 
 
 @pytest.mark.parametrize("label", ["owm", "none"])
@@ -120,8 +132,10 @@ def test_an_expectation_in_percent_is_refused_because_accuracies_are_shares(name
 
 
 @pytest.mark.parametrize("points", [-5, 5])
-def test_a_difference_in_points_is_refused_because_differences_are_shares(points: float) -> None:
-    assert "reaches" in refusal(cell("own"), cell("golden", expect={"versus": "own", "reaches": points}))
+@pytest.mark.parametrize("name", ["reaches", "exceeds"])
+def test_a_difference_in_points_is_refused_because_differences_are_shares(name: str, points: float) -> None:
+    message = refusal(cell("own"), cell("golden", expect={"versus": "own", name: points}))
+    assert re.search(rf"expect\.{name}: got {points}", message)
 
 
 def test_an_expectation_of_nothing_is_refused() -> None:
