@@ -24,7 +24,7 @@ from alignx.annotation.oracle import MODEL, Oracle
 from alignx.annotation.settings import AnnotateSettings
 from alignx.chat.server import ChatServer
 from alignx.evaluation.accuracy import Compared, compare_files
-from alignx.evaluation.grid import margins
+from alignx.evaluation.outcomes import margins
 from alignx.intervals import Estimate, clustered_mean
 from alignx.pages.figures import Band, bands
 from alignx.records import Records, load_taxonomy

@@ -6,8 +6,9 @@ from typing import Any
 
 from alignx.evaluation.benchmarks import Column
 from alignx.evaluation.breakdown.moves import refuse_unlike
-from alignx.evaluation.grid import Empty, Outcome, margins
-from alignx.evaluation.grid_settings import EvaluateSettings, Policy
+from alignx.evaluation.grid_settings import EvaluateSettings
+from alignx.evaluation.outcomes import Empty, Outcome, margins
+from alignx.evaluation.rows import Policy
 from alignx.intervals import Estimate, clustered_mean, macro_mean
 
 

@@ -9,8 +9,9 @@ import pytest
 from alignx.errors import SettingsError
 from alignx.evaluation.benchmarks import load_benchmark
 from alignx.evaluation.columns import Entry, entries, gain
-from alignx.evaluation.grid import Empty, compare_all, evaluate
+from alignx.evaluation.grid import evaluate
 from alignx.evaluation.grid_settings import EvaluateSettings
+from alignx.evaluation.outcomes import Empty, compare_all
 from alignx.evaluation.published import published_rows
 from alignx.evaluation.report.by_benchmark import by_benchmark, published_of
 from alignx.intervals import clustered_mean, macro_mean

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from alignx.evaluation.accuracy import compare
-from alignx.evaluation.grid import margins
+from alignx.evaluation.outcomes import margins
 from alignx.evaluation.scores import Score, read_scores, score
 from alignx.evaluation.settings import ScoreSettings
 from alignx.intervals import Estimate, clustered_mean

@@ -16,8 +16,10 @@ from alignx import manifest
 from alignx.errors import DataError, SettingsError
 from alignx.evaluation import grid
 from alignx.evaluation.accuracy import accuracy, compare
-from alignx.evaluation.grid import Outcome, compare_all, describe, evaluate, holds, margins
-from alignx.evaluation.grid_settings import Cell, EvaluateSettings, Expectation, Policy
+from alignx.evaluation.grid import evaluate
+from alignx.evaluation.grid_settings import EvaluateSettings
+from alignx.evaluation.outcomes import Outcome, compare_all, describe, holds, margins, scores_of
+from alignx.evaluation.rows import Cell, Expectation, Policy
 from alignx.evaluation.scores import Score, read_scores, score
 from alignx.evaluation.settings import AccuracySettings, ScoreSettings
 from alignx.intervals import Estimate, clustered_mean
@@ -541,7 +543,7 @@ def written(folder: Path, there: str = "abcd", turned: bool = False) -> Evaluate
     )
     (folder / "scores").mkdir()
     for number, each in enumerate(settings.cells):
-        policy, reference = grid._files(settings, settings.policies[0], each)
+        policy, reference = scores_of(settings, settings.policies[0], each)
         names = there if number else "abcd"
         write(policy, side(2 * number, names[::-1] if turned and number else names))
         write(reference, side(2 * number + 1, names))
@@ -612,7 +614,7 @@ def test_one_user_alone_cannot_meet_a_comparison(tmp_path: Path) -> None:
 
 def test_scores_that_are_missing_are_an_error_that_names_the_file(tmp_path: Path) -> None:
     settings = written(tmp_path)
-    file = grid._files(settings, settings.policies[0], settings.cells[1])[1]
+    file = scores_of(settings, settings.policies[0], settings.cells[1])[1]
     file.unlink()
     with pytest.raises(DataError, match=f"{file.name}: no such file"):
         compare_all(settings)

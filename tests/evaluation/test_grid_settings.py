@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from alignx.errors import SettingsError
-from alignx.evaluation.grid_settings import Cell, EvaluateSettings, Expectation
+from alignx.evaluation.grid_settings import EvaluateSettings
+from alignx.evaluation.rows import Cell, Expectation
 from alignx.records.world.synthesize import SynthesizeSettings, synthesize
 from alignx.settings import parse, validate
 

@@ -15,12 +15,14 @@ from alignx import manifest
 from alignx.errors import DataError
 from alignx.evaluation.accuracy import compare
 from alignx.evaluation.baselines import Baseline
-from alignx.evaluation.grid import Outcome, compare_all, evaluate, margins
-from alignx.evaluation.grid_settings import Cell, EvaluateSettings, Expectation, Policy
+from alignx.evaluation.grid import evaluate
+from alignx.evaluation.grid_settings import EvaluateSettings
+from alignx.evaluation.outcomes import Outcome, compare_all, margins, scores_of
 from alignx.evaluation.report import write_report
 from alignx.evaluation.report.accuracies import accuracies, expectations, interval, meanings, percent
 from alignx.evaluation.report.examples import examples
 from alignx.evaluation.report.surroundings import durations, training_curves, without_a_model
+from alignx.evaluation.rows import Cell, Expectation, Policy
 from alignx.intervals import Estimate
 from alignx.manifest import DataIdentity, Manifest
 from alignx.pages import Definitions, Figure, Fold, Paragraph, Quote, Row, Table
@@ -202,13 +204,12 @@ def test_trimmed_prompts_are_counted_by_row() -> None:
 
 
 def test_skipped_records_are_counted_by_row(tmp_path: Path) -> None:
-    from alignx.evaluation import grid
     from tests.evaluation.test_accuracy import POLICY, REFERENCE, write
 
     settings = bare(output=tmp_path)
     (tmp_path / "scores").mkdir()
     skipping = DataIdentity(source="d.jsonl", digest="data", records=len(POLICY), skipped=2)
-    policy, reference = grid._files(settings, settings.policies[0], settings.cells[0])
+    policy, reference = scores_of(settings, settings.policies[0], settings.cells[0])
     write(policy, POLICY, data=skipping)
     write(reference, REFERENCE, data=skipping)
     assert compare_all(settings)[0].found.skipped == 2

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from alignx import manifest
 from alignx.errors import DataError
-from alignx.evaluation import grid
 from alignx.evaluation.accuracy import accuracy, compare
+from alignx.evaluation.outcomes import scores_of
 from alignx.evaluation.settings import AccuracySettings
 from alignx.manifest import DataIdentity, Manifest, ModelIdentity
 from alignx.training.card_origin import marked, origin
@@ -423,7 +423,7 @@ def report(run: Path, tmp_path: Path) -> Path:
     rows = []
     for number, policy in enumerate(asked.policies):
         files = scores(tmp_path, run)
-        for place, file in enumerate(grid._files(asked, policy, asked.cells[0])):
+        for place, file in enumerate(scores_of(asked, policy, asked.cells[0])):
             found = manifest.read(files[place])
             assert found.model is not None
             digest = found.model.digest if number == 0 or place == 1 else "f" * 64

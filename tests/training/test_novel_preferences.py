@@ -16,8 +16,9 @@ import pytest
 from alignx import manifest
 from alignx.errors import AlignXError, DataError
 from alignx.evaluation.accuracy import compare_files
-from alignx.evaluation.grid import Outcome, compare_all, evaluate, margins
+from alignx.evaluation.grid import evaluate
 from alignx.evaluation.grid_settings import EvaluateSettings
+from alignx.evaluation.outcomes import Outcome, compare_all, margins
 from alignx.evaluation.scores import score
 from alignx.intervals import Estimate, clustered_mean
 from alignx.manifest import Manifest

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from alignx import manifest
 from alignx.evaluation.columns import entries
-from alignx.evaluation.grid import Empty, Outcome
 from alignx.evaluation.grid_settings import EvaluateSettings
+from alignx.evaluation.outcomes import Empty, Outcome
 from alignx.evaluation.report.accuracies import accuracies, expectations, meanings
 from alignx.evaluation.report.apart import apart
 from alignx.evaluation.report.by_benchmark import by_benchmark, by_reference

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from alignx import manifest
 from alignx.errors import DataError
-from alignx.evaluation.grid import Outcome, notes_of
-from alignx.evaluation.grid_settings import EvaluateSettings, Expectation, Role
+from alignx.evaluation.grid_settings import EvaluateSettings
+from alignx.evaluation.outcomes import Outcome, notes_of
+from alignx.evaluation.rows import Expectation, Role
 from alignx.intervals import Estimate
 from alignx.pages import Block, Definitions, Figure, Paragraph, Row, Table, literal
 from alignx.pages.document import Mark
@@ -182,4 +183,6 @@ def _say(expected: Expectation) -> str:
         said.append(f"not above {percent(expected.low_at_most)}: the interval reaches it or is below")
     if expected.reaches is not None:
         said.append(f"difference from “{expected.versus}” reaches above {100 * expected.reaches:+.3g} points")
+    if expected.exceeds is not None:
+        said.append(f"difference from “{expected.versus}” is above {100 * expected.exceeds:+.3g} points")
     return "; ".join(said)

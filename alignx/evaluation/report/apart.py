@@ -10,8 +10,8 @@ from alignx.evaluation.breakdown.dimensions import by_dimension
 from alignx.evaluation.breakdown.history import Growth, growth
 from alignx.evaluation.breakdown.lengths import by_length
 from alignx.evaluation.breakdown.reversal import Reversal, find_unturned, reversal
-from alignx.evaluation.grid import Outcome, margins
 from alignx.evaluation.grid_settings import EvaluateSettings
+from alignx.evaluation.outcomes import Outcome, margins
 from alignx.evaluation.report import by_agreement as agreement_page
 from alignx.evaluation.report import by_dimension as dimension_page
 from alignx.evaluation.report import by_history as history_page
@@ -30,7 +30,11 @@ def apart(settings: EvaluateSettings, outcomes: Sequence[Outcome]) -> list[Secti
         outcomes: All rows.
     """
     reader = _Reader(settings)
-    own = [one for one in outcomes if one.cell.persona is PersonaSource.OWN and one.cell.history == "all"]
+    own = [
+        one
+        for one in outcomes
+        if one.cell.persona is PersonaSource.OWN and one.cell.history == "all" and not one.cell.turns
+    ]
     first = [one for one in own if one.cell.profile is None]
     lengths = {_name(one): by_length(_moves(one)) for one in first}
     sections = [
@@ -75,9 +79,12 @@ def _reversals(reader: _Reader, own: Sequence[Outcome], outcomes: Sequence[Outco
     """Each row told the own persona, with the row of the same records told its reverse."""
     for one in own:
         for other in outcomes:
-            same = (other.policy, other.cell.data, other.cell.history) == (one.policy, one.cell.data, one.cell.history)
-            if same and other.cell.persona is PersonaSource.REVERSED:
-                unturned = find_unturned(reader.records(one), reader.condition(one), reader.taxonomy)
+            alike = (other.policy, other.cell.history) == (one.policy, one.cell.history)
+            made = other.cell.persona is PersonaSource.REVERSED and other.cell.data == one.cell.data
+            written = bool(other.cell.turns) and other.cell.turns == one.cell.data
+            if alike and (made or written):
+                turned = reader.records(other) if written else None
+                unturned = find_unturned(reader.records(one), reader.condition(one), reader.taxonomy, turned)
                 yield _name(one), reversal(_moves(one), _moves(other), unturned)
 
 

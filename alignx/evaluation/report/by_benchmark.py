@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 
 from alignx.evaluation.columns import Entry, gain
-from alignx.evaluation.grid_settings import EvaluateSettings, Policy
+from alignx.evaluation.grid_settings import EvaluateSettings
 from alignx.evaluation.published import Published, published
 from alignx.evaluation.report.accuracies import percent
 from alignx.evaluation.report.tallied import corrected, estimated, of_few
+from alignx.evaluation.rows import Policy
 from alignx.intervals import smallest_difference
 from alignx.pages import Block, Definitions, Figure, Note, Paragraph, Row, Table, literal
 from alignx.pages.figures import Interval, Reference, intervals

@@ -5,8 +5,8 @@ from itertools import islice
 
 from alignx import manifest
 from alignx.errors import DataError
-from alignx.evaluation.grid import Outcome, margins
 from alignx.evaluation.grid_settings import EvaluateSettings
+from alignx.evaluation.outcomes import Outcome, margins
 from alignx.pages import Block, Fold, Paragraph, Quote, literal
 from alignx.prompts import Condition
 from alignx.prompts.condition import PersonaSource

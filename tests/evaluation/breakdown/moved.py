@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alignx.evaluation.breakdown import Moves
-from alignx.evaluation.grid import margins
+from alignx.evaluation.outcomes import margins
 from alignx.records import Choice, Comment, Dimension, Persona, Record, Taxonomy
 from tests.evaluation.test_accuracy import by_id, one
 

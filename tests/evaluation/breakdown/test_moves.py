@@ -21,7 +21,7 @@ def test_a_tally_by_hand_is_strict_and_counts_ties() -> None:
 
 
 def test_a_tally_of_all_is_the_accuracy_of_the_report() -> None:
-    from alignx.evaluation.grid import margins
+    from alignx.evaluation.outcomes import margins
 
     whole = Moves(POLICY, margins(POLICY, REFERENCE)).tally(POLICY)
     expected = compare(POLICY, REFERENCE)

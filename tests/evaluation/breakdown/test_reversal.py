@@ -13,7 +13,7 @@ from alignx.errors import DataError
 from alignx.evaluation.accuracy import compare
 from alignx.evaluation.breakdown import Moves
 from alignx.evaluation.breakdown.reversal import find_unturned, reversal
-from alignx.evaluation.grid import margins
+from alignx.evaluation.outcomes import margins
 from alignx.intervals import clustered_mean
 from alignx.prompts import Condition, Method, ProfileSource, render, tell
 from alignx.prompts.condition import PersonaSource
