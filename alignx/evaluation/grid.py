@@ -13,14 +13,16 @@ from alignx.evaluation.outcomes import Empty, compare_all, describe, further_sco
 from alignx.evaluation.rows import Cell, Policy
 from alignx.evaluation.scores import Loader, score
 from alignx.evaluation.settings import ScoreSettings
+from alignx.evaluation.sources import Sources
 from alignx.manifest import Manifest
 from alignx.models.loading import ModelFiles, find_model, load_model
 
 TIMINGS = "timings.jsonl"
 """How long the scoring itself took, in the output."""
-COLUMNS = "columns.json"
-"""The columns of benchmarks, in the output: each policy under each condition, with the reasons of what is missing."""
-_OURS = {"scores", "results.json", COLUMNS, "report.md", "report.html", "figures", TIMINGS}
+BENCHMARKS = "benchmarks.json"
+"""In the output: each policy in each column under each condition, with the reasons of what is missing, and what the
+files hold."""
+_OURS = {"scores", "results.json", BENCHMARKS, "report.md", "report.html", "figures", TIMINGS}
 """What an unfinished evaluation may have left."""
 
 
@@ -54,10 +56,12 @@ def evaluate(settings: EvaluateSettings) -> str:
     results = settings.output / "results.json"
     _write_json(results, [outcome.as_dict() for outcome in outcomes])
     written = [results]
+    sources = Sources(settings)
     if of_columns := entries(settings, outcomes, empty):
-        written.append(settings.output / COLUMNS)
-        _write_json(written[-1], [entry.as_dict() for entry in of_columns])
-    pages = write_report(settings, outcomes, empty)
+        held = {data: sources.health(data).as_dict() for data in dict.fromkeys(o.cell.data for o in outcomes)}
+        written.append(settings.output / BENCHMARKS)
+        _write_json(written[-1], {"columns": [entry.as_dict() for entry in of_columns], "files": held})
+    pages = write_report(settings, outcomes, empty, sources)
     files = {str(path.relative_to(settings.output)): manifest.file_digest(path) for path in (*written, *pages)}
     for stale in (older.files if older else {}).keys() - files.keys():
         (settings.output / stale).unlink(missing_ok=True)

@@ -11,12 +11,24 @@ from alignx.evaluation.report.accuracies import accuracies, expectations, meanin
 from alignx.evaluation.report.apart import apart
 from alignx.evaluation.report.by_benchmark import by_benchmark, by_reference
 from alignx.evaluation.report.examples import INTRODUCTION, examples
+from alignx.evaluation.report.files import expected_records, files
 from alignx.evaluation.report.surroundings import durations, training_curves, without_a_model
+from alignx.evaluation.sources import Sources
 from alignx.pages import Note, Page, Paragraph, Section, write
 
 
-def write_report(settings: EvaluateSettings, outcomes: Sequence[Outcome], empty: Sequence[Empty] = ()) -> list[Path]:
-    """Write ``report.md``, ``report.html`` and their figures; returns the paths."""
+def write_report(
+    settings: EvaluateSettings, outcomes: Sequence[Outcome], empty: Sequence[Empty], sources: Sources
+) -> list[Path]:
+    """Write ``report.md``, ``report.html`` and their figures; returns the paths.
+
+    Args:
+        settings: What was asked.
+        outcomes: What was found.
+        empty: What could not be measured.
+        sources: The records.
+    """
+    expected = expected_records(outcomes)
     of_columns = entries(settings, outcomes, empty)
     by_themselves = [outcome for outcome in outcomes if not outcome.cell.column]
     about = [Paragraph(text) for text in settings.about[1:]]
@@ -26,8 +38,9 @@ def write_report(settings: EvaluateSettings, outcomes: Sequence[Outcome], empty:
         Section("Benchmarks", by_benchmark(settings, of_columns)),
         Section("Accuracy", accuracies(settings, by_themselves) if by_themselves else []),
         Section("Another reference", by_reference(of_columns, settings.reference)),
-        *apart(settings, outcomes),
+        *apart(sources, outcomes),
         Section("How to read the numbers", meanings(outcomes)),
+        Section("The records", files(expected, {data: sources.health(data) for data in expected})),
         Section("What was expected", expectations(outcomes)),
         Section("Without a model", without_a_model(settings)),
         Section("Training", training_curves(settings)),

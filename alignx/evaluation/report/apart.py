@@ -1,7 +1,6 @@
 """What scores say when they are taken apart: reversal, history, length, dimensions, for the rows that allow it."""
 
 from collections.abc import Iterator, Sequence
-from functools import cache
 
 from alignx import manifest
 from alignx.evaluation.breakdown import Moves
@@ -10,26 +9,24 @@ from alignx.evaluation.breakdown.dimensions import by_dimension
 from alignx.evaluation.breakdown.history import Growth, growth
 from alignx.evaluation.breakdown.lengths import by_length
 from alignx.evaluation.breakdown.reversal import Reversal, find_unturned, reversal
-from alignx.evaluation.grid_settings import EvaluateSettings
 from alignx.evaluation.outcomes import Outcome, margins
 from alignx.evaluation.report import by_agreement as agreement_page
 from alignx.evaluation.report import by_dimension as dimension_page
 from alignx.evaluation.report import by_history as history_page
 from alignx.evaluation.report import by_length as length_page
 from alignx.evaluation.report import by_reversal as reversal_page
+from alignx.evaluation.sources import Sources
 from alignx.pages import Block, Fold, Section
 from alignx.prompts import Condition, PersonaSource
-from alignx.records import Record, Records, load_taxonomy
 
 
-def apart(settings: EvaluateSettings, outcomes: Sequence[Outcome]) -> list[Section]:
+def apart(sources: Sources, outcomes: Sequence[Outcome]) -> list[Section]:
     """The sections that the rows allow, those without anything to say left out.
 
     Args:
-        settings: Where the records are.
+        sources: Where the records are.
         outcomes: All rows.
     """
-    reader = _Reader(settings)
     own = [
         one
         for one in outcomes
@@ -38,33 +35,17 @@ def apart(settings: EvaluateSettings, outcomes: Sequence[Outcome]) -> list[Secti
     first = [one for one in own if one.cell.profile is None]
     lengths = {_name(one): by_length(_moves(one)) for one in first}
     sections = [
-        Section("When the persona is reversed", reversal_page.by_reversal(dict(_reversals(reader, first, outcomes)))),
+        Section("When the persona is reversed", reversal_page.by_reversal(dict(_reversals(sources, first, outcomes)))),
         Section("As the history grows", history_page.by_history(list(_growths(outcomes)))),
         Section("By length of the responses", length_page.by_length(lengths)),
-        Section("By preference dimension", _dimensions(reader, first)),
+        Section("By preference dimension", _dimensions(sources, first)),
     ]
     return [section for section in sections if section.blocks]
 
 
-class _Reader:
-    """The records of rows, each source read once."""
-
-    def __init__(self, settings: EvaluateSettings) -> None:
-        self._settings = settings
-        self.taxonomy = load_taxonomy(settings.taxonomy)
-        self._read = cache(self._records)
-
-    def _records(self, data: str) -> dict[str, Record]:
-        read = Records(self._settings.find(data), limit=self._settings.limit, taxonomy=self.taxonomy)
-        return {record.id: record for record in read}
-
-    def records(self, outcome: Outcome) -> dict[str, Record]:
-        """By id."""
-        return self._read(outcome.cell.data)
-
-    def condition(self, outcome: Outcome) -> Condition:
-        """What the models were told."""
-        return Condition.model_validate(manifest.read(outcome.file).condition)
+def _condition(outcome: Outcome) -> Condition:
+    """What the models were told."""
+    return Condition.model_validate(manifest.read(outcome.file).condition)
 
 
 def _moves(outcome: Outcome) -> Moves:
@@ -75,7 +56,7 @@ def _name(outcome: Outcome) -> str:
     return f"{outcome.policy.name}, {outcome.cell.label}"
 
 
-def _reversals(reader: _Reader, own: Sequence[Outcome], outcomes: Sequence[Outcome]) -> Iterator[tuple[str, Reversal]]:
+def _reversals(sources: Sources, own: Sequence[Outcome], outcomes: Sequence[Outcome]) -> Iterator[tuple[str, Reversal]]:
     """Each row told the own persona, with the row of the same records told its reverse."""
     for one in own:
         for other in outcomes:
@@ -83,8 +64,8 @@ def _reversals(reader: _Reader, own: Sequence[Outcome], outcomes: Sequence[Outco
             made = other.cell.persona is PersonaSource.REVERSED and other.cell.data == one.cell.data
             written = bool(other.cell.turns) and other.cell.turns == one.cell.data
             if alike and (made or written):
-                turned = reader.records(other) if written else None
-                unturned = find_unturned(reader.records(one), reader.condition(one), reader.taxonomy, turned)
+                turned = sources.records(other.cell.data) if written else None
+                unturned = find_unturned(sources.records(one.cell.data), _condition(one), sources.taxonomy, turned)
                 yield _name(one), reversal(_moves(one), _moves(other), unturned)
 
 
@@ -107,17 +88,17 @@ def _kinds(outcome: Outcome) -> int:
     return 2 if most > asked else 1
 
 
-def _dimensions(reader: _Reader, own: Sequence[Outcome]) -> list[Block]:
+def _dimensions(sources: Sources, own: Sequence[Outcome]) -> list[Block]:
     """Each row with directions, folded: its dimensions, and how history and target agree."""
     blocks: list[Block] = []
     for number, one in enumerate(own, start=1):
-        records = reader.records(one)
+        records = sources.records(one.cell.data)
         if all(record.direction is None for record in records.values()):
             continue
-        agreement = by_agreement(_moves(one), records, reader.condition(one), reader.taxonomy)
+        agreement = by_agreement(_moves(one), records, _condition(one), sources.taxonomy)
         parts = [
             *dimension_page.by_dimension(
-                by_dimension(_moves(one), records, reader.taxonomy), name=f"dimensions-{number}"
+                by_dimension(_moves(one), records, sources.taxonomy), name=f"dimensions-{number}"
             ),
             *(agreement_page.by_agreement(agreement, name=f"agreement-{number}") if agreement.n else []),
         ]

@@ -24,7 +24,7 @@ def examples(settings: EvaluateSettings, outcomes: Sequence[Outcome]) -> list[Bl
     """The first records of the first row, as each policy's first row was told them."""
     if not settings.examples:
         return []
-    firsts = [next(o for o in outcomes if o.policy.name == policy.name) for policy in settings.policies]
+    firsts = list({o.policy.name: o for o in reversed(outcomes)}.values())[::-1]
     readers = [_Reader(settings, outcome) for outcome in firsts]
     shown = islice(readers[0].records.values(), settings.examples)
     return [_example(record, readers) for record in shown]
