@@ -80,7 +80,7 @@ def run(*words: str, environment: dict[str, str] | None = None) -> str:
 
 @pytest.mark.slow
 def test_the_demo_ends_with_a_report_and_continues_when_run_again(tmp_path: Path) -> None:
-    """About 60 s: the whole path through the launchers, then again without doing anything twice."""
+    """About 75 s: the whole path through the launchers, then again without doing anything twice; then every table."""
     environment = {"QUICK": "1", "OUT": str(tmp_path / "demo"), "OMP_NUM_THREADS": "2"}
     first = run("bash", "scripts/demo.sh", environment=environment)
     rows = json.loads((tmp_path / "demo/report/results.json").read_text())
@@ -98,3 +98,8 @@ def test_the_demo_ends_with_a_report_and_continues_when_run_again(tmp_path: Path
     assert {path: path.stat().st_mtime_ns for path in written} == written
     assert json.loads((tmp_path / "demo/report/results.json").read_text()) == rows
     assert len((tmp_path / "demo/timings.jsonl").read_text().splitlines()) == 4
+    said = run("bash", "scripts/reproduce.sh", environment=environment)
+    rows = json.loads((tmp_path / "demo/tables/results.json").read_text())
+    assert len(rows) == 4 + 6 + 1 + 2 * 12, "ICA, PBA, untrained, and two files with six lengths of history for two"
+    assert said.count("(n = 40, 10 clusters") == len(rows)
+    assert {path: path.stat().st_mtime_ns for path in written} == written

@@ -42,8 +42,8 @@ class EvaluateSettings(Settings):
     )
     only: tuple[str, ...] = setting(
         (),
-        "Measure only these: names of policies, of benchmarks' columns, of conditions, and labels of rows. A kind of "
-        "which none is named is not narrowed.",
+        "Measure only these, with commas between: names of policies, of benchmarks' columns, of conditions, and labels "
+        "of rows. A kind of which none is named is not narrowed. A name that has a comma goes in a JSON list.",
     )
     expectations: bool = setting(True, "Check the rows against what the configuration expects of them.")
     root: Path = setting(Path(), "Relative names of models and data below are looked up in this folder.")

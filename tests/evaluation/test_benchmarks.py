@@ -66,7 +66,7 @@ def test_the_papers_evaluation_is_read_with_each_policys_published_numbers(tmp_p
     assert [column.name for column in settings.columns] == [
         *("UF-P-4", "PRISM", "P-Soups"),
         *("AlignX UGC", "AlignX PAIR", "AlignX DEMO", "AlignX all"),
-        *("UGC, up to 16", "PAIR, up to 16"),
+        *("UGC up to 16", "PAIR up to 16"),
     ]
     (policy,) = (one for one in settings.policies if one.name == "AlignXpert-PBA")
     column = next(column for column in settings.columns if column.name == "P-Soups")
@@ -76,8 +76,8 @@ def test_the_papers_evaluation_is_read_with_each_policys_published_numbers(tmp_p
     labels = [cell.label for cell in settings.cells_of("AlignXpert-ICA")]
     assert "P-Soups Style, own persona" in labels
     assert not any("golden" in label for label in labels), "ICA has no profile"
-    assert [label for label in labels if label.startswith("UGC, up to 16")] == [
-        f"UGC, up to 16, history {items}" for items in (0, 1, 2, 4, 8, 16)
+    assert [label for label in labels if label.startswith("UGC up to 16")] == [
+        f"UGC up to 16, history {items}" for items in (0, 1, 2, 4, 8, 16)
     ]
     own = {cell.condition for cell in settings.cells_of("untrained")}
     assert own == {"own persona"}, "the reference itself is measured once"
