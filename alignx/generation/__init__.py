@@ -1,0 +1,1 @@
+"""Responses: what a model writes for each user, sampled so that it can be written again."""

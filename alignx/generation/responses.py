@@ -1,0 +1,60 @@
+"""A file of responses: a line a record, and the manifest that says how they were made."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from alignx import manifest
+from alignx.errors import DataError
+from alignx.manifest import Manifest
+
+
+class Response(BaseModel):
+    """One line of a responses file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    """Of the record."""
+    response: str
+    finish: Literal["stop", "length"]
+    """Why it ended: the model ended it, or the limit of tokens did."""
+    prompt_tokens: int
+    response_tokens: int
+    """The end token included."""
+    trimmed_items: int
+    """History items dropped, oldest first, because the prompt was too long."""
+    trimmed_demographics: bool
+    persona_empty: bool
+    """Whether the prompt says nothing about the user."""
+    settings: str
+    """Digest of all that decides the response, the record apart: model, condition, sampling, seed, backend."""
+
+
+def read_responses(path: Path) -> tuple[dict[str, Response], Manifest]:
+    """The responses of a finished file by id, with its manifest.
+
+    Raises:
+        DataError: The file is missing, unfinished, changed since, or holds an id twice or a line that is no response.
+    """
+    if not path.is_file():
+        partial = path.with_name(path.name + ".partial")
+        hint = "; its run was interrupted: run the same command again to finish it" if partial.is_dir() else ""
+        raise DataError(f"{path}: no such file{hint}")
+    found = manifest.read(path)
+    if found.kind != "responses":
+        raise DataError(f"{path}: its manifest says {found.kind!r}, expected 'responses' (eval/gen_*.py)")
+    responses: dict[str, Response] = {}
+    with path.open(encoding="utf-8") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                one = Response.model_validate_json(line)
+            except ValidationError as error:
+                raise DataError(f"{path}:{number}: no response line ({error.errors()[0]['msg']})") from error
+            if one.id in responses:
+                raise DataError(f"{path}:{number}: id {one.id!r} is there twice, expected each once")
+            responses[one.id] = one
+    if manifest.file_digest(path) not in found.files.values():
+        raise DataError(f"{path}: was changed since it was written, its manifest says; generate again")
+    return responses, found
