@@ -112,11 +112,28 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         "alignx.evaluation.settings:AccuracySettings",
         "alignx.evaluation.accuracy:accuracy",
     ),
+    ("generate",): Command(
+        "a response to every prompt (eval/gen_*.py)",
+        "alignx.generation.settings:GenerateSettings",
+        "alignx.generation.generating:generate",
+        "run the same command again to continue",
+    ),
     ("evaluate",): Command(
         "score policies under several conditions and write a report",
         "alignx.evaluation.grid_settings:EvaluateSettings",
         "alignx.evaluation.grid:evaluate",
         "run the same command again to continue",
+    ),
+    ("judge", "win-rate"): Command(
+        "let a judge compare two systems' responses (eval/win_rate.py)",
+        "alignx.judging.settings:WinRateSettings",
+        "alignx.judging.win_rate:win_rate",
+        "the same command goes on from the replies that are there",
+    ),
+    ("judge", "table"): Command(
+        "put finished win rates side by side, benchmark by benchmark",
+        "alignx.judging.settings:TableSettings",
+        "alignx.judging.table:table",
     ),
 }
 
@@ -196,9 +213,20 @@ def score(method: str | None, argv: Sequence[str] | None = None) -> None:
     run(COMMANDS[("score",)], sys.argv[1:] if argv is None else argv, _script_name(), **fixed)
 
 
+def generate(method: str | None, argv: Sequence[str] | None = None) -> None:
+    """``eval/gen_ica.py`` and its siblings: generating with the method fixed, or left to the flags."""
+    fixed = {} if method is None else {"method": method}
+    run(COMMANDS[("generate",)], sys.argv[1:] if argv is None else argv, _script_name(), **fixed)
+
+
 def accuracy(argv: Sequence[str] | None = None) -> None:
     """``eval/acc.py``."""
     run(COMMANDS[("accuracy",)], sys.argv[1:] if argv is None else argv, _script_name())
+
+
+def win_rate(argv: Sequence[str] | None = None) -> None:
+    """``eval/win_rate.py``."""
+    run(COMMANDS[("judge", "win-rate")], sys.argv[1:] if argv is None else argv, _script_name())
 
 
 def _refuse_contradiction(settings: Any, fixed: dict[str, Any]) -> None:
@@ -207,7 +235,8 @@ def _refuse_contradiction(settings: Any, fixed: dict[str, Any]) -> None:
         if name in settings.model_fields_set and given != value:
             raise SettingsError(f"--{name}: got {str(given)!r}, but this script is for {str(value)!r}")
         if name == "method" and getattr(settings, "like", None) is not None:
-            raise SettingsError("--like brings its own method; use eval/loss_few_shot.py --like")
+            script = "gen_few_shot.py" if hasattr(settings, "max_new_tokens") else "loss_few_shot.py"
+            raise SettingsError(f"--like brings its own method; use eval/{script} --like")
 
 
 def _quiet_libraries() -> None:

@@ -18,6 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "manifest": {"errors"},
     "settings": {"errors"},
     "locking": {"errors"},
+    "drafts": {"errors", "locking", "manifest"},
     "pages": {"errors", "manifest"},
     "records": {"errors", "manifest", "settings"},
     "prompts": {"errors", "manifest", "settings", "pages", "records"},
@@ -26,9 +27,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "chat": {"errors", "locking", "manifest", "settings"},
     "annotation": {"errors", "manifest", "settings", "intervals", "pages", "records", "prompts", "models", "chat"},
     "training": {"errors", "locking", "manifest", "settings", "records", "prompts", "models"},
-    "evaluation": {"errors", "locking", "manifest", "settings", "intervals", "pages", "records", "prompts", "models"},
+    "generation": {"errors", "drafts", "manifest", "settings", "records", "prompts", "models", "chat"},
+    "evaluation": {"errors", "drafts", "manifest", "settings", "intervals", "pages", "records", "prompts", "models"},
+    "judging": {"errors", "manifest", "settings", "intervals", "pages", "records", "prompts", "chat"}
+    | {"generation", "evaluation"},
     "cli": {"errors", "manifest", "settings", "records", "prompts", "models", "chat", "annotation"}
-    | {"training", "evaluation"},
+    | {"training", "generation", "evaluation", "judging"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -42,6 +46,7 @@ HEAVY = {"accelerate", "datasets", "deepspeed", "matplotlib", "openai", "pandas"
     "huggingface_hub",
 }
 IMPORTED_LATE = {
+    "alignx.generation.decoding",
     "alignx.models.logps",
     "alignx.models.prefix_attention",
     "alignx.models.prefix_packing",
@@ -159,7 +164,8 @@ def test_commands_for_the_shell_use_only_the_command_line_and_the_name_of_a_meth
     assert scripts
     for script in scripts:
         used = {name for name in imports_of(script) if name.startswith("alignx")}
-        assert used <= {"alignx.cli.score", "alignx.cli.accuracy", "alignx.prompts.Method"}, script.name
+        verbs = {f"alignx.cli.{name}" for name in ("score", "accuracy", "generate", "win_rate")}
+        assert used <= {*verbs, "alignx.prompts.Method"}, script.name
 
 
 def loaded_after(code: str) -> set[str]:

@@ -19,6 +19,10 @@ SCRIPTS = {
     "eval/loss_pba.py": ("score",),
     "eval/loss_few_shot.py": ("score",),
     "eval/acc.py": ("accuracy",),
+    "eval/gen_ica.py": ("generate",),
+    "eval/gen_pba.py": ("generate",),
+    "eval/gen_few_shot.py": ("generate",),
+    "eval/win_rate.py": ("judge", "win-rate"),
     "scripts/train_ica.sh": ("train",),
     "scripts/train_pba.sh": ("train",),
 }

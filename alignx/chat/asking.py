@@ -4,7 +4,7 @@ import asyncio
 import random
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -28,7 +28,18 @@ _GRACE = 15.0
 """Seconds that requests under way are given to end when there is no point in sending others."""
 
 
-def ask(asks: Iterable[Ask], server: ServerSettings, model: str, replies: Replies, total: int) -> Tally:
+Looked = Callable[[Mapping[str, Any]], None]
+"""Takes what the server says of the model."""
+
+
+def ask(
+    asks: Iterable[Ask],
+    server: ServerSettings,
+    model: str,
+    replies: Replies,
+    total: int,
+    looked: Looked | None = None,
+) -> Tally:
     """Ask what has no usable reply yet; every reply is in the file when this returns or raises.
 
     Where every reply is known, nothing is sent and no key is needed.
@@ -39,6 +50,8 @@ def ask(asks: Iterable[Ask], server: ServerSettings, model: str, replies: Replie
         model: As the server calls it.
         replies: Where replies are and go.
         total: How many ``asks`` there are, for the progress bar.
+        looked: Called before anything is asked, with what the server says of the model, such as its ``shutdown_date``;
+            not where nothing is left to ask.
 
     Raises:
         ApiError: No request can succeed: a refused key, an unknown model, a used-up quota, a server that is out.
@@ -46,14 +59,14 @@ def ask(asks: Iterable[Ask], server: ServerSettings, model: str, replies: Replie
         PartialError: The money that was allowed does not suffice, or the server asks for more patience than there is.
         SettingsError: The address, the key or the limit cannot be used.
     """
-    return asyncio.run(_Asking(server, model, replies).run(asks, total))
+    return asyncio.run(_Asking(server, model, replies, looked).run(asks, total))
 
 
 class _Asking:
     """One start."""
 
-    def __init__(self, server: ServerSettings, model: str, replies: Replies) -> None:
-        self._server, self._model, self._replies = server, model, replies
+    def __init__(self, server: ServerSettings, model: str, replies: Replies, looked: Looked | None = None) -> None:
+        self._server, self._model, self._replies, self._looked = server, model, replies, looked
         purse = Purse(find_price(model, server.prices), server.max_cost, replies.spent)
         self._accounts = Accounts(purse, replies)
         self.tally = self._accounts.tally
@@ -74,6 +87,8 @@ class _Asking:
             if first is not None:
                 async with Sender(self._server, self._model) as self._sender:
                     self.tally.model = await self._sender.look()
+                    if self._looked is not None:
+                        self._looked(self.tally.model)
                     if date := self.tally.model.get("shutdown_date"):
                         print(f"warning: the model will be shut down on {date}", file=sys.stderr)
                     await self._ask_all(chain([first], waiting))
@@ -194,7 +209,8 @@ class _Asking:
                 self._pace.objected(sent, error.wait if honoured else None)
             raise
         except NoTextError as error:
-            received, problem = error.received, str(error)
+            received = error.received
+            problem = None if turn.one.takes(received.finish) else str(error)
         except UnreadableError as error:
             problem = str(error)
         self._pace.went_well()

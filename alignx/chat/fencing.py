@@ -1,6 +1,7 @@
 """Texts of strangers inside a request: between lines that the texts themselves cannot contain."""
 
 from collections.abc import Sequence
+from itertools import count
 
 from alignx.manifest import digest
 
@@ -14,9 +15,10 @@ def code_of(texts: Sequence[str]) -> str:
     who writes one of the texts cannot know it, since it depends on what they write and on the others. Should it occur
     in a text all the same, the next one is taken.
     """
-    number = 0
-    while any((code := digest("fence", number, list(texts))[:CODE_LENGTH]) in text for text in texts):
-        number += 1
+    for number in count():
+        code = digest("fence", number, list(texts))[:CODE_LENGTH]
+        if not any(code in text for text in texts):
+            break
     return code
 
 

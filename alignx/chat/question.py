@@ -53,16 +53,27 @@ class Request:
     model: str
     temperature: float | None
     structure: str
+    sampling: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """What else decides the reply, as the protocol names it: ``top_p``, ``seed``."""
+    prompt_ids: tuple[int, ...] | None = None
+    """The question as token ids, for the server's completions; None: as messages, for its chat completions."""
 
     @cached_property
     def id(self) -> str:
         """Digest of everything that decides the reply; not of the address, since servers move."""
         asked = self.question
+        more = [dict(self.sampling), self.prompt_ids] if self.sampling or self.prompt_ids is not None else []
         return digest(
             "chat/1",
             [self.model, self.temperature, self.structure],
             [asked.system, asked.user, asked.schema, asked.name, asked.max_tokens],
+            *more,
         )[:32]
+
+    @property
+    def path(self) -> str:
+        """Where it is sent, below the server's address."""
+        return "/chat/completions" if self.prompt_ids is None else "/completions"
 
     @cached_property
     def body(self) -> dict[str, Any]:
@@ -72,7 +83,11 @@ class Request:
             "model": self.model,
             "messages": [{"role": "system", "content": asked.system}, {"role": "user", "content": asked.user}],
             "max_completion_tokens": asked.max_tokens,
+            **self.sampling,
         }
+        if self.prompt_ids is not None:
+            del body["messages"], body["max_completion_tokens"]
+            body |= {"prompt": list(self.prompt_ids), "max_tokens": asked.max_tokens}
         if self.temperature is not None:
             body["temperature"] = self.temperature
         if self.structure == "schema":
@@ -92,3 +107,9 @@ class Ask:
     request: Request
     read: Callable[[str], object]
     """Takes the reply's text; raises :class:`UnreadableError`."""
+    any_text: bool = False
+    """Whether whatever the model says is the reply, nothing and what the limit of tokens cut off included."""
+
+    def takes(self, finish: str | None) -> bool:
+        """Whether a reply that ended so is what was asked for, whatever its text."""
+        return self.any_text and finish in ("stop", "length")

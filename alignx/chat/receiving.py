@@ -120,7 +120,7 @@ def _received(reply: Any, seconds: float) -> Received:
     message = _mapping(first.get("message"))
     refused = _text(message.get("refusal"))
     received = Received(
-        text=_text(message.get("content")),
+        text=_text(message.get("content", first.get("text"))),  # of chat, or of plain completions
         finish="refusal" if refused else _text(first.get("finish_reason")) or None,
         prompt_tokens=_count(usage.get("prompt_tokens")),
         reply_tokens=_count(usage.get("completion_tokens")),

@@ -197,6 +197,8 @@ def reading(one: Ask, replies: Replies) -> Reading:
     if one.request.id not in replies:
         return Reading(problem="not asked yet")
     reply = replies[one.request.id]
+    if one.takes(reply.finish):
+        return Reading(reply.text or "", None, reply)
     if not reply.text or reply.finish in UNFINISHED:
         return Reading(problem=reply.problem or "empty", reply=reply)
     try:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from functools import cache
 
 _SECRET = re.compile(
     r"(KEYS?|TOKENS?|SECRETS?|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|AUTH|AUTHORIZATION|(^|_)PAT)(_|\d|$)",
@@ -33,15 +34,21 @@ def redact(text: str) -> str:
     Servers and libraries repeat what they were sent; whatever comes from them passes through here, before it is cut to
     a length: a part of a key is one that nobody recognises.
     """
-    for name, value in _secrets():
-        if value in text:
-            text = text.replace(value, f"[{name}]")
+    if len(text) >= _SHORTEST:
+        for name, value in _secrets():
+            if value in text:
+                text = text.replace(value, f"[{name}]")
     return _OWNER.sub("://[…]@", text) if "://" in text else text
+
+
+@cache
+def _is_called_secret(name: str) -> bool:
+    return _SECRET.search(name) is not None
 
 
 def _secrets() -> list[tuple[str, str]]:
     """Names and values, as they are and as JSON has them, the longest first: one may contain another."""
-    named = [(name, value.strip()) for name, value in os.environ.items() if _SECRET.search(name)]
+    named = [(name, os.environ[name].strip()) for name in os.environ if _is_called_secret(name)]
     found = {(name, value) for name, value in [*_used.items(), *named] if len(value) >= _SHORTEST}
     found |= {(name, json.dumps(value)[1:-1]) for name, value in found}
     return sorted(found, key=lambda pair: (-len(pair[1]), pair[0]))

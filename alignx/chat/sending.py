@@ -130,7 +130,7 @@ class Sender:
 
         try:
             async with asyncio.timeout(self._timeout):
-                response = await self._client.post("/chat/completions", body=request.body, cast_to=httpx2.Response)
+                response = await self._client.post(request.path, body=request.body, cast_to=httpx2.Response)
                 return response.content
         except (APITimeoutError, TimeoutError) as error:
             connected = not isinstance(error.__cause__, httpx2.ConnectTimeout)

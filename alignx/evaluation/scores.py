@@ -1,7 +1,5 @@
 """Scoring a source of records to a JSON Lines file: shared among processes, resumable, committed by its manifest."""
 
-import json
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -12,9 +10,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from alignx import manifest
+from alignx.drafts import Drafts, Words, is_whole
 from alignx.errors import DataError, SettingsError
 from alignx.evaluation.settings import ScoreSettings
-from alignx.locking import hold
 from alignx.manifest import Manifest, ModelIdentity
 from alignx.models.candidates import BATCH_TOKENS, Candidates
 from alignx.models.loading import Attention, ModelFiles, choose_dtype, find_model, has_accelerator, load_model
@@ -35,6 +33,9 @@ IDENTITY = (
     "model.dtype",
 )
 """What two runs must share for one to continue the other."""
+
+
+WORDS = Words(lines="scores", line="score", doing="scoring", done="scored", do="score")
 
 
 class Score(BaseModel):
@@ -88,9 +89,13 @@ class _Run:
         self.output = settings.output
         self._reason = ""
         self._forward: dict[str, Any] | None = None
-        self.drafts = self.output.with_name(self.output.name + ".partial")
+        self.drafts = Drafts(self.output, Score, WORDS, IDENTITY, self.state, self._say)
 
     def run(self) -> Path:
+        with self.drafts:
+            return self._run()
+
+    def _run(self) -> Path:
         from accelerate.utils import gather_object
 
         settings = self.settings
@@ -99,7 +104,13 @@ class _Run:
         condition = self._condition(files)
         records = settings.records()
         identity = files.identity(choose_dtype(settings.dtype))
-        if self._finished(records, condition, identity):
+
+        def asked_for() -> Manifest:
+            for _ in records:  # so that their digest is known
+                pass
+            return self._manifest(records, condition, identity, {})
+
+        if self.drafts.finished(asked_for):
             return self.output
         tokenizer = load_tokenizer(str(files.folder), trust_remote_code=settings.trust_remote_code)
         encoder = PairEncoder(records, condition, Encoder(tokenizer, condition))
@@ -107,10 +118,10 @@ class _Run:
         for line in [*records.notes(), *describe_counts(encoder.counts)]:
             self._say(line)
         draft = self._manifest(records, condition, identity, dict(encoder.counts))
-        done = self._open_drafts(draft)
+        done = self.drafts.open(draft)
         todo = sorted((pair for pair in pairs if pair.id not in done), key=lambda pair: -_candidates(pair).tokens)
         self.state.wait_for_everyone()  # nobody writes before everybody has read what is done
-        share = todo[self.state.process_index :: self.state.num_processes]
+        share = self.drafts.share(todo)
         remembered = self._score(share, files, tokenizer, identity) if todo else 0
         self.state.wait_for_everyone()
         shares = gather_object([len(share)])
@@ -119,9 +130,8 @@ class _Run:
             self._say(f"{known} of {len(todo)} log-probabilities were remembered, not computed again")
         if self.state.is_main_process:
             counts = {**draft.counts, "shares": shares, "remembered": known}
-            forwards = [json.loads(path.read_text()) for path in sorted(self.drafts.glob("forward-*.json"))]
-            update = {"counts": counts, "forward": _one_for_all(forwards)}
-            self._commit(pairs, draft.model_copy(update=update))
+            update = {"counts": counts, "forward": _one_for_all(self.drafts.notes("forward"))}
+            self.drafts.commit([pair.id for pair in pairs], draft.model_copy(update=update))
         self.state.wait_for_everyone()
         return self.output
 
@@ -156,26 +166,6 @@ class _Run:
         self._say(f"{condition.method.upper()} in preset {condition.preset} ({self._reason})")
         return condition
 
-    def _finished(self, records: Records, condition: Condition, identity: ModelIdentity) -> bool:
-        """Whether the output is already complete and is about the same thing.
-
-        Raises:
-            DataError: It is complete and about something else.
-        """
-        found = manifest.read_if_present(self.output)
-        if found is None and self.output.exists() and not self.drafts.is_dir():
-            raise DataError(f"{self.output}: is there and holds no scores; choose another --output")
-        if found is None or not self.output.is_file():
-            return False
-        for _ in records:
-            pass
-        self._refuse_other(found, self._manifest(records, condition, identity, {}), self.output)
-        if not _is_whole(self.output, found):
-            self._say(f"{self.output}: was changed since it was written; scoring again")
-            return False
-        self._say(f"{self.output}: complete already, {found.counts.get('scored')} records; nothing to do")
-        return True
-
     def _manifest(
         self, records: Records, condition: Condition, identity: ModelIdentity, counts: dict[str, Any]
     ) -> Manifest:
@@ -191,44 +181,6 @@ class _Run:
             counts=counts,
         )
 
-    def _refuse_other(self, found: Manifest, wanted: Manifest, where: Path) -> None:
-        differences = found.differences(wanted, IDENTITY)
-        if differences:
-            raise DataError(
-                f"{where}: holds scores of something else, which differs in {'; '.join(differences)}; choose another "
-                "--output, or delete it"
-            )
-
-    def _open_drafts(self, wanted: Manifest) -> set[str]:
-        """Make or check the folder of unfinished scores.
-
-        Returns:
-            Ids that are scored already.
-        """
-        if self.state.is_main_process:
-            self.drafts.mkdir(parents=True, exist_ok=True)
-            self._lock = hold(self.drafts / "lock", "scoring to this output")
-            if manifest.read_if_present(self.drafts) is None:
-                manifest.write(self.drafts, wanted)
-        self.state.wait_for_everyone()
-        self._refuse_other(manifest.read(self.drafts), wanted, self.drafts)
-        done = {line["id"] for line in self._drafted()}
-        if done:
-            self._say(f"{self.output}: continuing, {len(done)} records are scored already")
-        return done
-
-    def _drafted(self) -> Iterator[dict[str, Any]]:
-        """Lines written so far; a last line that a kill cut off is left out and scored again."""
-        for path in sorted(self.drafts.glob("part-*.jsonl")):
-            for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
-                try:
-                    yield Score.model_validate_json(line).model_dump()
-                except ValidationError as error:
-                    raise DataError(
-                        f"{path}:{number}: no score line ({error.errors()[0]['msg']}); delete this file to score its "
-                        "records again"
-                    ) from error
-
     def _score(self, share: Sequence[EncodedPair], files: ModelFiles, tokenizer: Any, identity: ModelIdentity) -> int:
         """Score this process's share; returns how many of its pairs were remembered."""
         from tqdm import tqdm
@@ -237,12 +189,9 @@ class _Run:
         keys = {pair.id: pair_key(pair.prompt_ids, pair.chosen_ids, pair.rejected_ids) for pair in share}
         known = cache.read(keys.values()) if cache is not None else {}
         new = [pair for pair in share if keys[pair.id] not in known]
-        name = (
-            f"part-{self.state.process_index}-{len(list(self.drafts.glob(f'part-{self.state.process_index}-*')))}.jsonl"
-        )
         silent = self._quiet or not self.state.is_main_process
         bar = tqdm(total=len(share), desc="scoring", unit=" pairs", disable=True if silent else None)
-        with bar, (self.drafts / name).open("w", encoding="utf-8") as stream:
+        with bar, self.drafts.part() as stream:
             for pair in share:
                 if keys[pair.id] in known:
                     stream.write(_line(pair, *known[keys[pair.id]]) + "\n")
@@ -290,26 +239,8 @@ class _Run:
             both: Sequence[Any] = scorer.score(batch)
             if self._forward is None:  # what the first batch showed holds for all, and stays if this run is cut off
                 self._forward = scorer.sharing.as_dict()
-                number = len(list(self.drafts.glob("forward-*")))
-                text = json.dumps(self._forward)
-                manifest.write_text(self.drafts / f"forward-{self.state.process_index}-{number}.json", text)
+                self.drafts.note("forward", self._forward)
             yield from zip(islice(rest, len(batch)), both, strict=True)
-
-    def _commit(self, pairs: Sequence[EncodedPair], draft: Manifest) -> None:
-        """Write the scores in the order of the records, then the manifest."""
-        lines = {line["id"]: line for line in self._drafted()}
-        missing = [pair.id for pair in pairs if pair.id not in lines]
-        if missing:
-            raise DataError(
-                f"{self.drafts}: {len(missing)} records have no score, the first is {missing[0]}; run the command again"
-            )
-        manifest.write_text(self.output, "".join(manifest_line(lines[pair.id]) for pair in pairs))
-        counts = {**draft.counts, "scored": len(pairs)}
-        files = {self.output.name: manifest.file_digest(self.output)}
-        manifest.write(self.output, draft.model_copy(update={"counts": counts, "files": files}))
-        self._lock.close()
-        shutil.rmtree(self.drafts)
-        self._say(f"{self.output}: {len(pairs)} records scored")
 
 
 def _candidates(pair: EncodedPair) -> Candidates:
@@ -320,11 +251,6 @@ def _one_for_all(forwards: Sequence[dict[str, Any] | None]) -> dict[str, Any] | 
     """How all processes and starts read: one that did not share stands for all, else the largest difference."""
     said = [one for one in forwards if one is not None]
     return max(said, key=lambda one: (not one["shared_prefix"], one["largest_difference"] or 0.0), default=None)
-
-
-def manifest_line(line: dict[str, Any]) -> str:
-    """A score as it stands in the file."""
-    return json.dumps(line, ensure_ascii=False) + "\n"
 
 
 def _line(pair: EncodedPair, chosen: float, rejected: float) -> str:
@@ -373,11 +299,6 @@ def read_scores(path: Path) -> tuple[dict[str, Score], Manifest]:
             f"{path}: has {len(scores)} scores, its manifest says {found.counts.get('scored')}; lines were lost or "
             "added, score again"
         )
-    if not _is_whole(path, found):
+    if not is_whole(path, found):
         raise DataError(f"{path}: was changed since it was written, its manifest says; score again")
     return scores, found
-
-
-def _is_whole(path: Path, found: Manifest) -> bool:
-    """Whether a file has the bytes its manifest was written for, whatever both are called now."""
-    return manifest.file_digest(path) in found.files.values()

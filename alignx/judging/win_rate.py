@@ -1,0 +1,299 @@
+"""``eval/win_rate.py``: two files of responses in, a report out."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from alignx import manifest, pages
+from alignx.chat.asking import Tally, ask
+from alignx.chat.estimating import estimate
+from alignx.chat.prices import Price, find_price
+from alignx.chat.replies import Replies
+from alignx.errors import DataError, PartialError
+from alignx.evaluation.published import Published, published
+from alignx.judging.describing import describe
+from alignx.judging.expecting import expected_half_widths
+from alignx.judging.judge import Distinct, Judge
+from alignx.judging.outcomes import Outcome, to_lines
+from alignx.judging.page import percent, win_rate_page
+from alignx.judging.pairs import Pair, System, draw, join, read_system, refuse_other_data, refuse_unlike
+from alignx.judging.questions import prompt_digest
+from alignx.judging.rates import Measured, measure
+from alignx.judging.settings import WinRateSettings
+from alignx.judging.verdicts import Used, write_verdicts
+from alignx.manifest import Manifest
+from alignx.records import load_taxonomy
+
+REPLIES: Final = "replies.jsonl"
+MODEL: Final = "judge.json"
+"""What the server says of the judge; kept as soon as it is known, as a start may end before its report."""
+PAIRS: Final = "pairs.jsonl"
+VERDICTS: Final = "verdicts.jsonl"
+REPORT: Final = "win-rate"
+_IDENTITY: Final = ("kind", "data.digest", "taxonomy", "settings")
+_CHANGES_NOTHING: Final = {
+    "api_key_env",
+    "base_url",
+    "baseline",
+    "candidate",
+    "concurrency",
+    "data",
+    "dry_run",
+    "limit",
+    "max_cost",
+    "may_differ",
+    "output",
+    "patience",
+    "prices",
+    "reparse",
+    "replies",
+    "skip_invalid",
+    "split",
+    "taxonomy",
+    "timeout",
+    "tries",
+}
+_READ_ANEW: Final = ("benchmark", "least_coverage", "published")
+"""Settings of what is made of the replies: with others, the report is made anew of them and nobody is asked."""
+
+
+def win_rate(settings: WinRateSettings) -> str:
+    """Judge two systems' responses; returns what came of it, in a few lines.
+
+    Raises:
+        ApiError: The server cannot be asked at all.
+        DataError: The files do not belong together, or the output holds something else.
+        PartialError: Too few pairs could be judged, or the money that was allowed is spent; what is there is kept.
+        SettingsError: The address, the key or the published row cannot be used.
+    """
+    return _Run(settings).run()
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What there is to judge."""
+
+    candidate: System
+    baseline: System
+    pairs: list[Pair]
+    without_response: int
+    """Records of which neither system has a response."""
+    draft: Manifest
+
+
+class _Run:
+    """One start of the command."""
+
+    def __init__(self, settings: WinRateSettings) -> None:
+        _ = settings.url  # a key in it is refused even where nothing is left to ask
+        self.settings = settings
+        self.output = settings.output
+        self.judge = Judge.of(settings)
+        self.published: Published | None = _published(settings)
+
+    def run(self) -> str:
+        work = self._read()
+        if self.settings.dry_run:
+            return self._estimate(work)
+        if (done := self._finished(work.draft)) is not None:
+            return done
+        if self.settings.reparse and not self._replies_path.is_file():
+            raise DataError(f"{self._replies_path}: no such file, so there are no replies to read; leave out --reparse")
+        self.output.mkdir(parents=True, exist_ok=True)
+        with Replies(self._replies_path) as replies:
+            tally = Tally() if self.settings.reparse else self._ask(work, replies)
+            return self._report(work, replies, tally)
+
+    @property
+    def _replies_path(self) -> Path:
+        return self.settings.replies or self.output / REPLIES
+
+    @cached_property
+    def _price(self) -> Price | None:
+        return find_price(self.settings.judge_model, self.settings.prices)
+
+    def _read(self) -> _Work:
+        settings = self.settings
+        candidate, baseline = read_system(settings.candidate), read_system(settings.baseline)
+        refuse_unlike(candidate, baseline, settings.may_differ)
+        records, taxonomy = settings.records(), load_taxonomy(settings.taxonomy)
+        pairs = join(records, candidate.responses, baseline.responses, settings.judge_persona, taxonomy)
+        for line in records.notes():
+            print(line, file=sys.stderr, flush=True)
+        for system in (candidate, baseline):
+            refuse_other_data(system, records.identity)
+        draft = Manifest(
+            kind="win-rate",
+            data=records.identity,
+            taxonomy=taxonomy.digest,
+            settings={
+                **settings.model_dump(mode="json", exclude=_CHANGES_NOTHING),
+                "judge_persona": sorted(settings.judge_persona),
+                "prompt": prompt_digest(),
+                "candidate": candidate.digest,
+                "baseline": baseline.digest,
+            },
+            versions=manifest.versions("openai", "scipy"),
+        )
+        without = records.identity.records - len(pairs)
+        return _Work(candidate, baseline, draw(pairs, settings.pairs), without, draft)
+
+    def _estimate(self, work: _Work) -> str:
+        clusters = [pair.cluster for pair in work.pairs]
+        alone, alike = expected_half_widths(clusters)
+        ready = sum(not self.judge.shown_first(pair) for pair in work.pairs)
+        same = f", {ready:,} of them without asking" if ready else ""
+        head = (
+            f"{len(work.pairs):,} pairs to judge{same}; {len(set(clusters)):,} clusters\n"
+            f"95 % interval to expect of a win rate near 50 % without ties: ± {percent(alone)} points, "
+            f"± {percent(alike)} if all pairs of a user end alike"
+        )
+        asks = Distinct(self.judge, work.pairs)
+        if not self._replies_path.is_file():
+            return f"{head}\n{estimate(asks, None, self._price)}"
+        with Replies(self._replies_path) as replies:
+            return f"{head}\n{estimate(asks, replies, self._price)}"
+
+    def _ask(self, work: _Work, replies: Replies) -> Tally:
+        asks = Distinct(self.judge, work.pairs)
+        return ask(asks, self.settings, self.settings.judge_model, replies, len(asks), self._looked)
+
+    def _looked(self, found: Mapping[str, Any]) -> None:
+        """Keep what the server says of the judge; nothing said leaves what was known."""
+        if found:
+            manifest.write_text(self.output / MODEL, json.dumps(dict(found), indent=2, ensure_ascii=False) + "\n")
+
+    def _known_of_model(self) -> dict[str, Any]:
+        path = self.output / MODEL
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+        except ValueError as error:
+            raise DataError(f"{path}: is no JSON ({error}); delete it") from error
+
+    def _report(self, work: _Work, replies: Replies, tally: Tally) -> str:
+        """Everything that is made of the replies; nobody is asked any more."""
+        used = Used()
+        manifest.path_of(self.output).unlink(missing_ok=True)
+        outcomes = write_verdicts(self.output / VERDICTS, self.judge, work.pairs, replies, used)
+        manifest.write_text(self.output / PAIRS, to_lines(outcomes))
+        found = measure(outcomes)
+        self._write_pages(work, found, outcomes, used)
+        update: dict[str, Any] = {
+            "pairs": found.overall.as_dict(),
+            "may_be_judged": sum(one.verdict is None and bool(one.calls) for one in outcomes),
+            "candidate": str(work.candidate.path),
+            "baseline": str(work.baseline.path),
+            "records_without_response": work.without_response,
+            "requests": {**vars(tally), "seconds": round(tally.seconds, 1)},
+            "spent": round(replies.spent, 6),
+            "tokens": replies.tokens.as_dict(),
+            "server": self.settings.url,
+        }
+        names = [PAIRS, VERDICTS, *(f"{REPORT}.{kind}" for kind in ("json", "md", "html"))]
+        names += sorted(f"figures/{path.name}" for path in (self.output / "figures").glob("*.svg"))
+        files = {name: manifest.file_digest(self.output / name) for name in names}
+        manifest.write(self.output, work.draft.model_copy(update={"counts": update, "files": files}))
+        return self._summary(found, replies, tally)
+
+    def _write_pages(self, work: _Work, found: Measured, outcomes: list[Outcome], used: Used) -> None:
+        about = describe(
+            self.settings,
+            (work.candidate, work.baseline),
+            outcomes,
+            used,
+            self._price,
+            self._known_of_model(),
+            self.published,
+            work.without_response,
+        )
+        text = json.dumps({"about": about.as_dict(), **found.as_dict()}, indent=2, ensure_ascii=False)
+        manifest.write_text(self.output / f"{REPORT}.json", text + "\n")
+        for old in (self.output / "figures").glob("*.svg"):
+            old.unlink()
+        pages.write(win_rate_page(found, about), self.output, REPORT)
+
+    def _finished(self, wanted: Manifest) -> str | None:
+        """What to say if the output is complete already; None if there is something to do.
+
+        Raises:
+            DataError: It is something else.
+        """
+        found = manifest.read_if_present(self.output)
+        if found is None:
+            begun = (self.output / REPLIES).exists() or (self.output / MODEL).exists() or (self.output / PAIRS).exists()
+            if self.output.is_file() or (self.output.is_dir() and any(self.output.iterdir()) and not begun):
+                raise DataError(f"{self.output}: is there and holds something else; choose another --output")
+            return None
+        anew = {name: wanted.settings[name] for name in _READ_ANEW}
+        made = found.model_copy(update={"settings": {**found.settings, **anew}})
+        if differences := made.differences(wanted, _IDENTITY):
+            raise DataError(
+                f"{self.output}: holds another comparison, which differs in {'; '.join(differences)}; choose another "
+                f"--output; with --replies {self._replies_path} nothing is asked twice there"
+            )
+        as_wanted = found.settings == wanted.settings and manifest.is_intact(self.output, found)
+        if self.settings.reparse or not as_wanted or found.counts["may_be_judged"]:
+            return None
+        return f"{self.output}: complete already; the report is {self.output / REPORT}.html; nothing to do"
+
+    def _summary(self, found: Measured, replies: Replies, tally: Tally) -> str:
+        """What came of it.
+
+        Raises:
+            PartialError: Too few pairs are judged.
+        """
+        text = "\n".join([*_in_words(found), *self._spending(replies, tally), f"report: {self.output / REPORT}.html"])
+        overall = found.overall
+        if overall.coverage >= self.settings.least_coverage:
+            return text
+        shown = "; ".join(f"{count:,} × {reason}" for reason, count in list(found.problems.items())[:3])
+        raise PartialError(
+            f"{text}\n{overall.unjudged:,} of {overall.pairs:,} pairs are unjudged, more than --least-coverage "
+            f"{self.settings.least_coverage:g} allows: {shown}. The same command asks for them again"
+        )
+
+    def _spending(self, replies: Replies, tally: Tally) -> Iterator[str]:
+        tokens = replies.tokens
+        spent = f", {replies.spent:.4f} {self._price.currency} spent on them" if self._price and replies.spent else ""
+        yield (
+            f"requests: {tally.sent:,} sent now, {tally.known:,} answered before; replies so far: {tokens.prompt:,} "
+            f"tokens in, {tokens.reply:,} out{spent}"
+        )
+        others = {name: count for name, count in tokens.models.items() if name != self.settings.judge_model}
+        if others:
+            said = ", ".join(f"{name} ({count:,})" for name, count in sorted(others.items()))
+            yield f"note: asked for {self.settings.judge_model}, the server says that others replied: {said}"
+
+
+def _in_words(found: Measured) -> Iterator[str]:
+    overall = found.overall
+    yield (
+        f"{overall.pairs:,} pairs: {overall.wins:,} won, {overall.ties:,} tied, {overall.losses:,} lost, "
+        f"{overall.unjudged:,} unjudged"
+    )
+    bounds, decided = overall.win_rate_bounds, overall.decided_bounds
+    yield f"win rate, ties as half: {overall.win_rate or 'nothing was judged'}" + _within(bounds.worst, bounds.best)
+    yield f"win rate without ties: {overall.decided or 'nothing was decided'}" + _within(decided.worst, decided.best)
+    if found.consistency is not None:
+        yield f"the judge says the same in both orders: {found.consistency}"
+    if found.first_position is not None:
+        yield f"the judge names the response shown first: {found.first_position}"
+
+
+def _within(worst: float, best: float) -> str:
+    return f"; {percent(worst)} to {percent(best)} % with the unjudged" if worst < best else ""
+
+
+def _published(settings: WinRateSettings) -> Published | None:
+    """The figure to print beside.
+
+    Raises:
+        SettingsError: No such row is published.
+    """
+    if not settings.published:
+        return None
+    return published(table=4, model=settings.published, benchmark=settings.benchmark, metric="win rate")
