@@ -11,7 +11,7 @@ from alignx.errors import DataError, SettingsError
 from alignx.evaluation.grid_settings import EvaluateSettings
 from alignx.evaluation.outcomes import Empty, compare_all, describe, further_scores_of, scores_of
 from alignx.evaluation.rows import Cell, Policy
-from alignx.evaluation.scores import Loader, score
+from alignx.evaluation.scores import Loader, UntellableError, score
 from alignx.evaluation.settings import ScoreSettings
 from alignx.evaluation.sources import Sources
 from alignx.manifest import Manifest
@@ -85,7 +85,7 @@ def _score_all(settings: EvaluateSettings) -> list[Empty]:
     """Every model's scores, one model in memory at a time; returns the rows of benchmarks that could not be scored.
 
     Raises:
-        DataError: A row that is no benchmark's cannot be scored.
+        DataError: A row that is no benchmark's cannot be scored, or the output holds something else.
     """
     from accelerate import PartialState
     from tqdm import tqdm
@@ -114,7 +114,7 @@ def _score_all(settings: EvaluateSettings) -> list[Empty]:
             continue
         try:
             score(_score_settings(settings, model, policy, cell, path), load=load, quiet=True)
-        except DataError as error:
+        except UntellableError as error:
             if not cell.column:
                 raise
             where = settings.find(cell.data)

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from alignx.errors import SettingsError
 from alignx.evaluation.benchmarks import Column, Part, load_benchmark
@@ -73,10 +73,23 @@ class EvaluateSettings(Settings):
             raise ValueError("--cells or --benchmarks: nothing is to be measured")
         return self
 
+    @field_validator("root")
+    @classmethod
+    def _is_a_folder(cls, value: Path) -> Path:
+        if not value.is_dir():
+            raise ValueError("a folder, the one that models and data are in")
+        return value
+
     @model_validator(mode="after")
     def _names_are_known(self) -> "EvaluateSettings":
         names = [policy.name for policy in self.policies]
         asked = [condition.name for condition in self.conditions]
+        references = [reference.name for reference in self.references]
+        for flag, each in (("conditions", asked), ("references", references)):
+            if len(set(each)) < len(each):
+                raise ValueError(f"--{flag}: got {', '.join(each)}, expected each name once")
+        if same := next((one.name for one in self.references if one.model == self.reference), None):
+            raise ValueError(f"--references: {same!r} is the reference itself, expected another model")
         for policy in self.policies:
             if unknown := sorted({*policy.conditions} - {*asked}):
                 said = f"{policy.name!r} is for condition {unknown[0]!r}"

@@ -19,6 +19,7 @@ from alignx.settings import read_yaml, validate
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "configs/eval/benchmarks").glob("*.yaml"))
+ONE = "parts: [{name: x, data: d}]"
 TWO = """columns:
   - name: Both
     average: {average}
@@ -213,6 +214,24 @@ def test_a_copy_with_inferred_directions_is_read_by_pba_alone(little: Path, decl
         ("columns: []\n", "columns"),
         ("columns: [{name: a, parts: []}]\n", "parts"),
         ("columns: [{name: a, parts: [{name: x, data: d, m: 3}]}]\n", "unknown setting"),
+        ("columns: [{name: a, parts: [{name: x, data: d, n: true}]}]\n", "columns.0.parts.0.n: got True, expected"),
+        ("columns: [{name: a, parts: [{name: x, data: ''}]}]\n", "columns.0.parts.0.data: got ''"),
+        ("columns: [{name: '', parts: [{name: x, data: d}]}]\n", "columns.0.name: got ''"),
+        ("columns: [{name: a}]\n", "columns.0.parts is required$"),
+        (
+            "columns: [{name: a, parts: [{name: x, data: d}, {name: x, data: e}]}]\n",
+            "column 'a': name 'x' is there twice",
+        ),
+        (
+            "columns: [{name: a, parts: [{name: x, data: d}, {name: y, data: d}]}]\n",
+            "column 'a': data 'd' is there twice",
+        ),
+        (f"columns: [{{name: a, {ONE}, published: {{benchmark: PRISMA, condition: PAIR}}}}]\n", "did you mean 'PRISM'"),
+        (
+            f"columns: [{{name: a, {ONE}, published: {{benchmark: PRISM, condition: UGC}}}}]\n",
+            "table 3 has no PRISM under UGC",
+        ),
+        (f"columns: [{{name: a, {ONE}, {ONE}}}]\n", "'parts' stands twice"),
     ],
 )
 def test_a_declaration_of_something_else_is_refused_with_its_place(text: str, said: str, tmp_path: Path) -> None:
