@@ -39,6 +39,8 @@ def evaluate(settings: EvaluateSettings) -> str:
     from alignx.evaluation.report import write_report
     from alignx.evaluation.report.accuracies import ceiling
 
+    if not settings.root.is_dir():
+        raise SettingsError(f"--root: {settings.root} is no folder, expected the one that models and data are in")
     _refuse_other(settings.output)
     ceiling(settings)  # a misspelt world or model is found before anything is scored
     further = [one.model for one in settings.references]

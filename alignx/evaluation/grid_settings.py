@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import field_validator, model_validator
+from pydantic import model_validator
 
 from alignx.errors import SettingsError
 from alignx.evaluation.benchmarks import Column, Part, load_benchmark
@@ -72,13 +72,6 @@ class EvaluateSettings(Settings):
         if not self.cells and not self.benchmarks:
             raise ValueError("--cells or --benchmarks: nothing is to be measured")
         return self
-
-    @field_validator("root")
-    @classmethod
-    def _is_a_folder(cls, value: Path) -> Path:
-        if not value.is_dir():
-            raise ValueError("a folder, the one that models and data are in")
-        return value
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "EvaluateSettings":

@@ -300,6 +300,12 @@ def test_the_report_says_what_is_missing_and_what_is_not_as_published(measured: 
     assert '"column": "Both"' in results
 
 
+def test_a_root_that_is_no_folder_is_refused(little: Path, declared: Path, tmp_path: Path) -> None:
+    settings = suite(little, tmp_path / "out", declared).model_copy(update={"root": tmp_path / "nowhere"})
+    with pytest.raises(SettingsError, match="--root: .*nowhere is no folder"):
+        evaluate(settings)
+
+
 def test_a_file_that_is_absent_is_said_to_be_absent_and_the_rest_is_measured(little: Path, tmp_path: Path) -> None:
     path = tmp_path / "two.yaml"
     path.write_text(TWO.format(average="records").replace("world/test-comments-only.jsonl", "nowhere.json"))

@@ -162,10 +162,6 @@ def test_an_absolute_name_is_itself_whatever_the_root(tmp_path: Path) -> None:
     assert asked(root=tmp_path / "elsewhere").find(str(tmp_path / "tiny")) == str(tmp_path / "tiny")
 
 
-def test_a_root_that_is_no_folder_is_refused() -> None:
-    assert refusal(root="nowhere") == "--root: got 'nowhere', expected a folder, the one that models and data are in"
-
-
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
