@@ -106,7 +106,7 @@ def _score_all(settings: EvaluateSettings) -> list[Empty]:
         for other in settings.references
         for policy in settings.policies
         for cell in settings.cells_of(policy.name)
-        if other.is_for(cell)
+        if other in settings.references_of(policy, cell)
     ]
     empty = _absent(settings)
     load, begun = _remembering(load_model), time.monotonic()

@@ -158,6 +158,12 @@ class EvaluateSettings(Settings):
             "rows": tuple(cell.label for cell in self._all_cells),
         }
 
+    def references_of(self, policy: Policy, cell: Cell) -> list[Reference]:
+        """The further references that a row is compared with: none where the policy is the reference itself."""
+        if self.find(policy.model) == self.find(self.reference):
+            return []
+        return [reference for reference in self.references if reference.is_for(cell)]
+
     @cached_property
     def columns(self) -> tuple[Column, ...]:
         """The columns of all benchmarks.

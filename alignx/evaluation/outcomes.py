@@ -116,8 +116,7 @@ def compare_all(settings: EvaluateSettings, empty: Sequence[Empty] = ()) -> list
                             further_scores_of(settings, policy, cell, other),
                             settings.beta,
                         ).accuracy
-                        for other in settings.references
-                        if other.is_for(cell)
+                        for other in settings.references_of(policy, cell)
                     },
                 )
             )

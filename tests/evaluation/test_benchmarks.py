@@ -302,7 +302,7 @@ def test_the_report_says_what_is_missing_and_what_is_not_as_published(measured: 
 
 def test_a_root_that_is_no_folder_is_refused(little: Path, declared: Path, tmp_path: Path) -> None:
     settings = suite(little, tmp_path / "out", declared).model_copy(update={"root": tmp_path / "nowhere"})
-    with pytest.raises(SettingsError, match="--root: .*nowhere is no folder"):
+    with pytest.raises(SettingsError, match=r"--root: .*nowhere is no folder"):
         evaluate(settings)
 
 
@@ -320,6 +320,33 @@ def test_a_file_that_is_absent_is_said_to_be_absent_and_the_rest_is_measured(lit
     assert one.accuracy is None, "half a column is not the column"
     assert len(one.parts) == 1
     assert by_benchmark(settings, [one])
+
+
+def test_a_column_of_several_files_is_reversed_as_one_and_by_itself_where_a_file_is_missing(
+    little: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "two.yaml"
+    conditions = [{"name": "own persona"}, {"name": "reversed", "persona": "reversed"}]
+    for text, rows in (
+        (TWO.format(average="parts"), ["One, Both, own persona"]),
+        (TWO.format(average="parts").replace("test-comments-only", "nowhere"), ["One, Both all, own persona"]),
+    ):
+        path.write_text(text)
+        output = tmp_path / f"out-{len(rows[0])}"
+        evaluate(suite(little, output, path, conditions=conditions, only=["One"]))
+        page = (output / "report.md").read_text(encoding="utf-8")
+        lines = [line.split(": joint-correct ")[0] for line in page.splitlines() if ": joint-correct " in line]
+        found = [line.strip("| ") for line in lines if line.startswith("|")]
+        assert found == rows
+
+
+def test_a_policy_that_is_the_reference_has_no_further_one(little: Path, declared: Path, tmp_path: Path) -> None:
+    policies = [{"name": "Same", "model": "tiny", "method": "ica"}, {"name": "One", "model": "one", "method": "ica"}]
+    others = [{"name": "another", "model": "two"}]
+    settings = suite(little, tmp_path / "out", declared, policies=policies, references=others)
+    evaluate(settings)
+    against = {outcome.policy.name: list(outcome.against) for outcome in compare_all(settings)}
+    assert against == {"Same": [], "One": ["another"]}
 
 
 def test_a_further_reference_is_for_the_conditions_that_it_names(rows: EvaluateSettings) -> None:

@@ -9,6 +9,7 @@ from alignx.evaluation.breakdown.agreement import by_agreement
 from alignx.evaluation.breakdown.dimensions import by_dimension
 from alignx.evaluation.breakdown.history import Growth, growth
 from alignx.evaluation.breakdown.lengths import by_length
+from alignx.evaluation.breakdown.moves import together
 from alignx.evaluation.breakdown.reversal import Reversal, find_unturned, reversal
 from alignx.evaluation.grid_settings import EvaluateSettings
 from alignx.evaluation.outcomes import Outcome, margins
@@ -66,8 +67,13 @@ def _reversed(
     settings: EvaluateSettings, sources: Sources, own: Sequence[Outcome], outcomes: Sequence[Outcome]
 ) -> list[Block]:
     """What reversal does, by column where there are several, and what the paper prints of it."""
-    all_of = {name: dict(_reversals(sources, rows, outcomes)) for name, rows in _by_column(own).items()}
-    found = {name: rows for name, rows in all_of.items() if rows}
+    found: dict[str, dict[str, Reversal]] = {}
+    first: dict[str, list[Outcome]] = {}
+    named: dict[str, Outcome] = {}
+    for one, name, each in _reversals(settings, sources, own, outcomes):
+        found.setdefault(one.cell.column, {})[name] = each
+        first.setdefault(one.cell.column, []).append(one)
+        named[name] = one
     if not found:
         return []
     paper = printed(
@@ -80,7 +86,7 @@ def _reversed(
     if len(found) == 1:
         (rows,) = found.values()
         return [*reversal_page.by_reversal(rows), *paper]
-    brief = {_name(one): _brief(one, rows) for rows in _by_column(own).values() for one in rows}
+    brief = {name: _brief(one, first[one.cell.column]) for name, one in named.items()}
     overview = reversal_page.overview(found, brief)
     folds = [
         Fold(f"{_called(column)}: chart, numbers, definitions", reversal_page.by_reversal(rows, name=f"reversal-{n}"))
@@ -168,17 +174,49 @@ def _brief(one: Outcome, among: Sequence[Outcome]) -> str:
     return f"{one.policy.name}{part}{condition}"
 
 
-def _reversals(sources: Sources, own: Sequence[Outcome], outcomes: Sequence[Outcome]) -> Iterator[tuple[str, Reversal]]:
-    """Each row told the own persona, with the row of the same records told its reverse."""
+def _reversals(
+    settings: EvaluateSettings, sources: Sources, own: Sequence[Outcome], outcomes: Sequence[Outcome]
+) -> Iterator[tuple[Outcome, str, Reversal]]:
+    """Each row told the own persona, with the row of the same records told its reverse; files of a column as one.
+
+    A column of which a file is missing is not the column: its files stand by themselves.
+    """
+    columns = {column.name: column for column in settings.columns}
+    groups: dict[tuple[str, str, str], list[tuple[Outcome, Outcome]]] = {}
     for one in own:
         for other in outcomes:
-            alike = (other.policy, other.cell.history) == (one.policy, one.cell.history)
-            made = other.cell.persona is PersonaSource.REVERSED and other.cell.data == one.cell.data
-            written = bool(other.cell.turns) and other.cell.turns == one.cell.data
-            if alike and (made or written):
-                turned = sources.records(other.cell.data) if written else None
-                unturned = find_unturned(sources.records(one.cell.data), _condition(one), sources.taxonomy, turned)
-                yield _name(one), reversal(_moves(one), _moves(other), unturned)
+            if _turns(one, other):
+                several = len(columns[one.cell.column].parts) if one.cell.column else 1
+                whole = one.cell.condition if several > 1 else one.cell.label
+                groups.setdefault((one.policy.name, one.cell.column, whole), []).append((one, other))
+    for (policy, name, whole), pairs in groups.items():
+        column = columns.get(name)
+        if column is not None and 1 < len(column.parts) == len(pairs):
+            yield pairs[0][0], f"{policy}, {name}, {whole}", _reversal(sources, column, pairs)
+        else:
+            for one, other in pairs:
+                yield one, _name(one), reversal(_moves(one), _moves(other), _unturned(sources, one, other))
+
+
+def _turns(one: Outcome, other: Outcome) -> bool:
+    """Whether another row tells the same policy the reverse of what one tells it."""
+    alike = (other.policy, other.cell.history) == (one.policy, one.cell.history)
+    made = other.cell.persona is PersonaSource.REVERSED and other.cell.data == one.cell.data
+    return alike and (made or (bool(other.cell.turns) and other.cell.turns == one.cell.data))
+
+
+def _reversal(sources: Sources, column: Column, pairs: Sequence[tuple[Outcome, Outcome]]) -> Reversal:
+    """Of all files of a column, averaged as the column is."""
+    own = together({one.cell.part: _moves(one) for one, _ in pairs})
+    turned = together({one.cell.part: _moves(other) for one, other in pairs})
+    unturned = {f"{one.cell.part}/{name}" for one, other in pairs for name in _unturned(sources, one, other)}
+    parts = {f"{one.cell.part}/{name}": one.cell.part for one, _ in pairs for name in one.scores}
+    return reversal(own, turned, unturned, parts if column.average == "parts" else None)
+
+
+def _unturned(sources: Sources, one: Outcome, other: Outcome) -> frozenset[str]:
+    turned = sources.records(other.cell.data) if other.cell.turns else None
+    return find_unturned(sources.records(one.cell.data), _condition(one), sources.taxonomy, turned)
 
 
 def _growths(outcomes: Sequence[Outcome]) -> Iterator[Growth]:
