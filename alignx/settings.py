@@ -7,15 +7,18 @@ A command's settings are one pydantic model. From that declaration come the type
 import argparse
 import difflib
 import inspect
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, CliSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as SourceError
 
 from alignx.errors import SettingsError
 
@@ -240,12 +243,25 @@ def parse(model: type[S], argv: Sequence[str], prog: str, epilog: str = "") -> S
 
     source = CliSettingsSource[Any](Bound, root_parser=parser)
     _show_values(parser)
-    source(args=argv)
     try:
+        source(args=argv)
         bound = Bound(_cli_settings_source=source, **from_file)
     except ValidationError as error:
         raise SettingsError(explain(error, model, file_name, from_file)) from None
+    except (SourceError, json.JSONDecodeError) as error:
+        raise SettingsError(f"{_flag_of_broken_json(argv)}: not valid JSON: {error}") from None
     return validate(model, {name: getattr(bound, name) for name in bound.model_fields_set})
+
+
+def _flag_of_broken_json(argv: Sequence[str]) -> str:
+    """The first flag whose value begins as JSON and is none."""
+    for flag, value in pairwise(argv):
+        if value.startswith(("[", "{")):
+            try:
+                json.loads(value)
+            except json.JSONDecodeError:
+                return flag
+    return "a flag or a variable"
 
 
 def _show_values(parser: argparse.ArgumentParser) -> None:

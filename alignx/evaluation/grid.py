@@ -122,6 +122,8 @@ def _score_all(settings: EvaluateSettings) -> list[Empty]:
             where = settings.find(cell.data)
             reason = str(error) if where in str(error) else f"{where}: {error}"
             empty[policy.name, cell.label] = Empty(policy, cell, reason)
+        except DataError as error:
+            raise DataError(f"{policy.name}, {cell.label} ({settings.find(cell.data)}): {error}") from None
     if settings.timings is not None and missing and PartialState().is_main_process:
         line = {"part": "scoring", "seconds": round(time.monotonic() - begun)}
         path = settings.output / TIMINGS

@@ -1,7 +1,7 @@
 """Settings of ``alignx evaluate``: which policies, under which conditions, and what is expected. Loads no torch."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -132,7 +132,13 @@ class EvaluateSettings(Settings):
         """The rows of one policy that are to be measured, in order: those of its own, then the benchmarks'."""
         rows = self._rows_of(next(one for one in self.policies if one.name == policy))
         cells = [cell for cell in rows if self._is_wanted(policy, cell)]
-        return cells if self.expectations else [cell.model_copy(update={"expect": None}) for cell in cells]
+        labels = {cell.label for cell in cells}
+        return [cell if self._is_expected(cell, labels) else cell.model_copy(update={"expect": None}) for cell in cells]
+
+    def _is_expected(self, cell: Cell, measured: Collection[str]) -> bool:
+        """Whether what is expected of a row can be said: the row that it is compared with is measured too."""
+        versus = cell.expect.versus if cell.expect is not None else None
+        return self.expectations and (versus is None or versus in measured)
 
     def _rows_of(self, policy: Policy) -> list[Cell]:
         return [

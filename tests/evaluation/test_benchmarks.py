@@ -162,6 +162,11 @@ def test_a_part_is_measured_alone_by_naming_it(
     assert {name: labels for name, labels in cells.items() if labels} == left
 
 
+def test_a_part_measured_alone_is_not_held_against_a_row_that_is_left_out(rows: EvaluateSettings) -> None:
+    found = validate(EvaluateSettings, {**rows.model_dump(), "only": ["own persona"]})
+    assert all(cell.expect is None for cell in found.cells_of("One"))
+
+
 @pytest.mark.parametrize(
     ("only", "said"),
     [
@@ -279,7 +284,7 @@ def test_a_column_is_the_mean_of_its_parts_or_of_its_records(measured: EvaluateS
         assert entry.accuracy == macro_mean(rights, clusters, parts)
         alike = entry.column.model_copy(update={"average": "records"})
         assert Entry(entry.policy, alike, entry.condition, entry.parts, ()).accuracy == clustered_mean(rights, clusters)
-        assert (entry.n, entry.unexpected) == (32, ("comments: 16 records, 17 are published",))
+        assert (entry.n, entry.unexpected) == (32, ("Both comments: 16 records, 17 are expected",))
 
 
 def test_what_the_own_persona_adds_is_counted_record_by_record(measured: EvaluateSettings) -> None:
@@ -294,7 +299,7 @@ def test_what_the_own_persona_adds_is_counted_record_by_record(measured: Evaluat
 
 def test_the_report_says_what_is_missing_and_what_is_not_as_published(measured: EvaluateSettings) -> None:
     page = (measured.output / "report.md").read_text(encoding="utf-8")
-    assert "Both comments: 16 records, 17 are published" in page
+    assert "Both comments: 16 records, 17 are expected" in page
     assert "own persona minus" in page
     results = (measured.output / "results.json").read_text(encoding="utf-8")
     assert '"column": "Both"' in results

@@ -109,7 +109,7 @@ def test_the_main_table_has_the_papers_rows_in_its_columns_and_own_rows_with_the
     # each file: half of four users, as worked out in test_report: 50.0 [6.1, 93.9]; P-Soups' parts share their users
     assert rows["ICA: 95 % interval"] == ("[6.1, 93.9]",) * 5
     assert rows["n"] == ("12", *["4"] * 4)
-    assert rows["n: n, published"] == ("1802", *["3716"] * 4)
+    assert rows["n: n, expected"] == ("1802", *["3716"] * 4)
     assert "P-Soups: the mean of the files' accuracies" in table.caption
     assert "Table 3" in table.caption
 
@@ -181,7 +181,7 @@ def test_a_missing_file_is_a_dash_with_a_note_and_its_reason_folded() -> None:
     blocks = main_table(settings, found(settings, missing=["Style"]))
     rows = rows_of(table_of(blocks))
     assert (rows["ICA"], rows["ICA: 95 % interval"], rows["n"]) == (("–",), ("–",), ("–",))
-    assert rows["n: n, published"] == ("1802",)
+    assert rows["n: n, expected"] == ("1802",)
     note = next(block for block in blocks if isinstance(block, Note))
     assert "2 rows are missing, of P-Soups." in note.text
     (fold,) = [block for block in blocks if isinstance(block, Fold)]
@@ -192,7 +192,7 @@ def test_a_missing_file_is_a_dash_with_a_note_and_its_reason_folded() -> None:
 
 def test_another_number_of_records_than_published_is_said_unless_only_some_were_asked_for() -> None:
     settings = suite(SHIPPED / "prism.yaml")
-    assert "PRISM PRISM: 4 records, 868 are published" in said(main_table(settings, found(settings)))
+    assert "PRISM: 4 records, 868 are expected" in said(main_table(settings, found(settings)))
     some = suite(SHIPPED / "prism.yaml", limit=4)
     blocks = main_table(some, found(some))
     assert "868" not in said(blocks)
@@ -310,7 +310,7 @@ def test_files_stand_with_both_means_and_the_papers_table_8() -> None:
     assert rows["AlignXpert-ICA 7 % (published)"] == ("85.17", "60.80", "83.67", "76.54", "–")
     assert "AlignXpert-ICA 100 % (published)" not in rows, "Table 8 has no such row"
     assert rows["n"] == ("8", "2", "2", "12", "12")
-    assert rows["n: n, published"] == ("600", "602", "600", "–", "–")
+    assert rows["n: n, expected"] == ("600", "602", "600", "–", "–")
     assert rows["n: distinct targets"] == ("8", "2", "2", "–", "–")
     assert MACRO in table.caption
     assert "Table 8" in table.caption
@@ -321,7 +321,7 @@ def test_the_measured_files_of_a_column_stand_though_the_column_cannot() -> None
     rows = rows_of(table_of(by_file(settings, found(settings, missing=["Style"]))))
     assert rows["PBA"] == ("50.0", "50.0", "–", "–", "–")
     assert rows["n"] == ("4", "4", "–", "–", "–")
-    assert rows["n: n, published"] == ("600", "602", "600", "–", "–")
+    assert rows["n: n, expected"] == ("600", "602", "600", "–", "–")
 
 
 def test_files_that_the_paper_does_not_print_stand_alone_with_the_mean_by_records() -> None:

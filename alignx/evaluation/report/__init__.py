@@ -7,7 +7,7 @@ from alignx import manifest
 from alignx.evaluation.columns import entries
 from alignx.evaluation.grid_settings import EvaluateSettings
 from alignx.evaluation.outcomes import Empty, Outcome
-from alignx.evaluation.report.accuracies import accuracies, expectations, meanings
+from alignx.evaluation.report.accuracies import accuracies, expectations, meanings, unmet
 from alignx.evaluation.report.apart import apart
 from alignx.evaluation.report.by_benchmark import by_benchmark, details, gains
 from alignx.evaluation.report.by_file import by_file
@@ -44,7 +44,7 @@ def write_report(
     """
     of_columns = entries(settings, outcomes, empty)
     by_themselves = [outcome for outcome in outcomes if not outcome.cell.column]
-    caution = [Note(settings.caution)] if settings.caution else []
+    caution = [*([Note(settings.caution)] if settings.caution else []), *unmet(settings, outcomes)]
     about = [Paragraph(text) for text in settings.about[1:]]
     around = _around(settings, outcomes, sources)
     if of_columns:

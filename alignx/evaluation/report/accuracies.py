@@ -9,7 +9,7 @@ from alignx.evaluation.grid_settings import EvaluateSettings
 from alignx.evaluation.outcomes import Outcome, notes_of
 from alignx.evaluation.rows import Expectation, Role
 from alignx.intervals import Estimate
-from alignx.pages import Block, Definitions, Figure, Paragraph, Row, Table, literal
+from alignx.pages import Block, Definitions, Figure, Note, Paragraph, Row, Table, literal
 from alignx.pages.document import Mark
 from alignx.prompts.condition import PersonaSource
 
@@ -53,6 +53,18 @@ def expectations(outcomes: Sequence[Outcome]) -> list[Block]:
         return []
     held = sum(row[1] == "yes" for row in rows)
     return [Table(("row", "holds", "expected", "measured"), rows, f"{held} of {len(rows)} expectations hold.")]
+
+
+def unmet(settings: EvaluateSettings, outcomes: Sequence[Outcome]) -> list[Note]:
+    """What is not as expected, for the beginning of the page; nothing where all is."""
+    met = [o.met for o in outcomes if o.met is not None]
+    rows = [literal(f"{o.policy.name}, {o.cell.label}") for o in outcomes if o.met is False]
+    if not rows:
+        return []
+    said = f"**Not as expected** ({sum(met)} of {len(met)} expectations hold): {'; '.join(rows)}."
+    if settings.limit is not None:
+        said += f" Expectations are made for whole files; of each, the first {settings.limit} records were read."
+    return [Note(said)]
 
 
 def meanings(outcomes: Sequence[Outcome]) -> list[Block]:

@@ -9,7 +9,7 @@ from alignx.evaluation.report.layout import laid_out, measured
 from alignx.evaluation.report.main_table import cells_of, tells_own
 from alignx.evaluation.report.printed import PAPER, printed_rows
 from alignx.intervals import Estimate
-from alignx.pages import Block, Fold, Row, Table
+from alignx.pages import Block, Fold, Row, Table, literal
 
 MACRO, MICRO = "mean of files (macro)", "mean of records (micro)"
 _IN_MAIN_TABLE = {"parts": MACRO, "records": MICRO}
@@ -28,7 +28,9 @@ def by_file(settings: EvaluateSettings, entries: Sequence[Entry]) -> list[Block]
         own = [entry for entry in entries if entry.column.name == column.name and tells_own(entry) and entry.parts]
         if len(column.parts) > 1 and own:
             parts = [part.name for part in column.parts]
-            blocks.append(Fold(f"{column.name}: {', '.join(parts)}", [_table(own, parts)]))
+            table = _table(own, parts)
+            missing = any(entry.empty for entry in own)  # then these are the only numbers there are
+            blocks.append(table if missing else Fold(f"{column.name}: {', '.join(parts)}", [table]))
     return blocks
 
 
@@ -42,8 +44,8 @@ def _table(own: Sequence[Entry], parts: Sequence[str]) -> Table:
         rows += measured(name, _accuracies(entry), columns)
     rows += _counts(own[0], columns)
     said = (
-        "Accuracy in % by file, with the user's own persona. The table of all benchmarks has the "
-        f"{_IN_MAIN_TABLE[column.average]}."
+        f"{literal(column.name)}: accuracy in % by file, with the user's own persona. The table of all benchmarks has "
+        f"the {_IN_MAIN_TABLE[column.average]}."
     )
     if any(row.mark == "control" for row in rows):
         said += f" Italic: what the paper prints ({PAPER}, Table {_BY_FILE}); its mean is that of Table 3."
@@ -78,10 +80,10 @@ def _published(entry: Entry, columns: Sequence[str]) -> list[Row]:
 
 
 def _counts(entry: Entry, columns: Sequence[str]) -> list[Row]:
-    """Records of each file, those that are published, and distinct targets."""
+    """Records of each file, those that are expected, and distinct targets."""
     lines = {
         "n": {outcome.cell.part: str(outcome.found.n) for outcome in entry.parts},
-        "n, published": {cell.part: str(cell.expected_n) for cell in cells_of(entry) if cell.expected_n is not None},
+        "n, expected": {cell.part: str(cell.expected_n) for cell in cells_of(entry) if cell.expected_n is not None},
         "distinct targets": {outcome.cell.part: str(outcome.found.targets) for outcome in entry.parts},
     }
     if not entry.empty:

@@ -13,8 +13,9 @@ _MEANINGS = (
     ("accuracy", "With the own persona, training moved the model towards the chosen response."),
     (
         "accuracy under reversal",
-        "With the persona reversed (choices swapped, directions and profiles flipped), it moved the model towards the "
-        "originally rejected response. The two responses are the same, so this is the opposite margin, strictly.",
+        "With the persona reversed (choices swapped, directions and profiles flipped; or the opposite one, where it is "
+        "written down), it moved the model towards the originally rejected response. The two responses are the "
+        "same, so this is the opposite margin, strictly.",
     ),
     ("joint-correct", "Right both ways, on the same record. Who decides by coin is at 25 %."),
     (
@@ -92,11 +93,12 @@ def _chart(name: str, found: Mapping[str, Reversal]) -> Figure:
         for what, estimate in _shares(each).items()
         for drawing in drawn(what, row, estimate)
     ]
-    svg = intervals(rows, name=name, xlabel="% of records", reference_lines=[Reference(50, "50 %")])
+    svg = intervals(rows, name=name, xlabel="% of records", reference_lines=[])
     told = "; ".join(f"{row.group}, {row.label}: {row.estimate:.1f} %" for row in rows)
     caption = (
         "The same records told their own persona and its reverse, with 95 % intervals. Under reversal the rejected "
-        "response is right. Joint-correct: right in both. Any-flip: the order of the two responses changed, either way."
+        "response is right; a guess has 50 % of both accuracies. Joint-correct: right in both (25 % by guessing). "
+        "Any-flip: the order of the two responses changed, either way (0 % for who ignores the persona)."
     )
     return Figure(name, svg, told, caption)
 

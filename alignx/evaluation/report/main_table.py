@@ -95,7 +95,7 @@ def _counts(shown: Sequence[Entry], columns: Sequence[str]) -> list[Row]:
     expected = {entry.column.name: expected_n(cells_of(entry)) for entry in shown}
     rows = [Row(("n", *(_span(counts[name]) for name in columns)))]
     if any(expected.values()):
-        rows.append(Row(("n, published", *(str(expected[name] or "–") for name in columns)), "below"))
+        rows.append(Row(("n, expected", *(str(expected[name] or "–") for name in columns)), "below"))
     return rows
 
 
@@ -114,7 +114,7 @@ def _span(counts: Sequence[int]) -> str:
 def _caption(settings: EvaluateSettings, shown: Sequence[Entry], tables: Sequence[str]) -> str:
     said = [
         "Alignment accuracy in %: how often training moved the model towards what the user prefers, strictly; ties "
-        "count as not right. Bold: measured here, each with its interval beneath."
+        "count as not right. What has an interval beneath was measured here; bold, with the user's own persona."
     ]
     if tables:
         said.append(f"Italic: what the paper prints ({PAPER}, Table {' and '.join(tables)}), without intervals.")
@@ -149,8 +149,8 @@ def _unexpected(settings: EvaluateSettings, entries: Sequence[Entry]) -> list[Bl
     """Files that hold more or fewer records than they should; of the first few the caption says so."""
     if settings.limit is not None:
         return []
-    said = dict.fromkeys(f"{entry.column.name} {words}" for entry in entries for words in entry.unexpected)
-    return [Note(f"Not as many records as published: {literal('; '.join(said))}.")] if said else []
+    said = dict.fromkeys(words for entry in entries for words in entry.unexpected)
+    return [Note(f"Not as many records as expected: {literal('; '.join(said))}.")] if said else []
 
 
 def _said(entries: Sequence[Entry]) -> list[Block]:
