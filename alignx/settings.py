@@ -7,15 +7,18 @@ A command's settings are one pydantic model. From that declaration come the type
 import argparse
 import difflib
 import inspect
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, CliSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as SourceError
 
 from alignx.errors import SettingsError
 
@@ -70,10 +73,20 @@ def _unknown(name: str, known: Sequence[str]) -> str:
     return f"unknown setting {name!r}{hint}"
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML's loader without the habit of keeping the last of two values of one name."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise yaml.constructor.ConstructorError(None, None, f"{twice!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The settings in a YAML file, checked only for being a mapping."""
+    """The settings in a YAML file, checked only for being a mapping of names that stand once each."""
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loaded = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a safe loader
     except OSError as error:
         raise SettingsError(f"{path}: cannot read the settings file: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -84,24 +97,41 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def explain(
-    error: ValidationError, model: type[BaseModel], file: str = "", from_file: Mapping[str, Any] | None = None
+    error: ValidationError,
+    model: type[BaseModel],
+    file: str = "",
+    from_file: Mapping[str, Any] | None = None,
+    *,
+    flags: bool = True,
 ) -> str:
-    """All problems of a validation error in one line: which setting, what was found, what was expected."""
+    """All problems of a validation error in one line: which setting, what was found, what was expected.
+
+    Args:
+        error: What pydantic found.
+        model: What was expected.
+        file: Where settings came from.
+        from_file: Those that did.
+        flags: Whether settings can be given as flags, and are called so.
+    """
     problems: list[str] = []
-    broken_inside = {item["loc"][:1] for item in error.errors() if len(item["loc"]) > 1}
+    places = [item["loc"] for item in error.errors()]
     for item in error.errors():
-        if item["type"] == "too_short" and item["loc"] in broken_inside:
+        if item["type"] == "too_short" and any(_is_inside(place, item["loc"]) for place in places):
             continue  # pydantic counts the broken ones as missing
-        name = ".".join(_place(model, item["loc"])) or "settings"
+        name = ".".join(_place(model, item["loc"], item["type"])) or "settings"
+        said = _flag(name) if flags else name
         if not item["loc"]:
             problem = item["msg"].removeprefix("Value error, ")
+        elif item["type"] == "value_error" and isinstance(item["input"], Mapping):
+            problem = f"{said}: {item['msg'].removeprefix('Value error, ')}"
         elif item["type"] == "extra_forbidden":
             problem = _unknown(name, sorted(_model_at(model, item["loc"][:-1]).model_fields))
         elif item["type"] == "missing":
-            problem = f"{_flag(name)} is required: {_describe(model, name)}"
+            description = _describe(model, name)
+            problem = f"{said} is required" + (f": {description}" if description else "")
         else:
             expected = item["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-            problem = f"{_flag(name)}: got {item['input']!r}, expected {expected}"
+            problem = f"{said}: got {item['input']!r}, expected {expected}"
         if os.environ.get(f"ALIGNX_{name.upper()}") == item["input"]:
             problem += f" (from ALIGNX_{name.upper()})"
         if from_file and name in from_file and from_file[name] == item["input"]:
@@ -110,11 +140,21 @@ def explain(
     return "; ".join(problems)
 
 
-def _place(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
+def _is_inside(place: Sequence[int | str], other: Sequence[int | str]) -> bool:
+    return len(place) > len(other) and tuple(place[: len(other)]) == tuple(other)
+
+
+def _place(model: type[BaseModel], loc: Sequence[int | str], problem: str = "") -> list[str]:
     """The parts of a place that a user wrote: nested names and numbers, not what pydantic tried inside one value."""
     field = model.model_fields.get(str(loc[0])) if loc else None
     nested = field is not None and any(_models_in(field.annotation))
-    return [str(part) for part in (loc if nested else loc[:1])]
+    written = list(loc if nested else loc[:1])
+    if problem not in ("extra_forbidden", "missing"):
+        while (
+            written and isinstance(written[-1], str) and written[-1] not in _model_at(model, written[:-1]).model_fields
+        ):
+            written.pop()
+    return [str(part) for part in written]
 
 
 def _model_at(model: type[BaseModel], place: Sequence[int | str]) -> type[BaseModel]:
@@ -203,12 +243,25 @@ def parse(model: type[S], argv: Sequence[str], prog: str, epilog: str = "") -> S
 
     source = CliSettingsSource[Any](Bound, root_parser=parser)
     _show_values(parser)
-    source(args=argv)
     try:
+        source(args=argv)
         bound = Bound(_cli_settings_source=source, **from_file)
     except ValidationError as error:
         raise SettingsError(explain(error, model, file_name, from_file)) from None
+    except (SourceError, json.JSONDecodeError) as error:
+        raise SettingsError(f"{_flag_of_broken_json(argv)}: not valid JSON: {error}") from None
     return validate(model, {name: getattr(bound, name) for name in bound.model_fields_set})
+
+
+def _flag_of_broken_json(argv: Sequence[str]) -> str:
+    """The first flag whose value begins as JSON and is none."""
+    for flag, value in pairwise(argv):
+        if value.startswith(("[", "{")):
+            try:
+                json.loads(value)
+            except json.JSONDecodeError:
+                return flag
+    return "a flag or a variable"
 
 
 def _show_values(parser: argparse.ArgumentParser) -> None:

@@ -5,6 +5,8 @@
 #   bash scripts/reproduce.sh paper            the paper's models and benchmarks (GPUs, access to the weights and the data)
 #   bash scripts/reproduce.sh paper STEP …     only these: check, directions, tables, novel
 #
+# On a laptop: SEED=1 is another world, QUICK=1 too short to learn anything, OUT=… another folder than out/demo.
+#
 # Each step goes on where it was interrupted and does nothing where it is finished, so giving the command again is always right.
 # For `paper`:
 #   DATA=data/paper        the benchmark files, under the names in configs/eval/benchmarks/
@@ -55,15 +57,13 @@ data=${DATA:-data/paper} out=${OUT:-out/paper} own=() unread=()
 if [[ -n ${POLICIES:-} ]]; then own+=(--policies "$POLICIES"); fi
 if [[ -n ${REFERENCE:-} ]]; then own+=(--reference "$REFERENCE"); fi
 
-# The benchmark files, one a line: those that are in $data, and AlignX_test, which the hub has.
+# The benchmark files, one a line: the name in $data, and where to read it, which is the hub for AlignX_test where it is not in $data.
 names() {
-  sed -n 's/.*data: \([^,}]*\)[,}].*/\1/p' configs/eval/benchmarks/{uf-p-4,prism,p-soups,alignx-test-16}.yaml |
-    while read -r name; do if [[ -f $data/$name ]]; then echo "$name"; fi; done
-  sed -n 's/.*data: \([^,}]*\)[,}].*/\1/p' configs/eval/benchmarks/alignx-test.yaml
+  sed -n 's/.*data: \([^,}]*\), \(hub: \([^,}]*\), \)\{0,1\}n: .*/\1 \3/p' configs/eval/benchmarks/{uf-p-4,prism,p-soups,alignx-test,alignx-test-16}.yaml |
+    while read -r name hub; do
+      if [[ -f $data/$name ]]; then echo "$name $data/$name"; elif [[ -n $hub ]]; then echo "$name $hub"; fi
+    done
 }
-
-# Where one is: a file, or its name on the hub.
-find_data() { if [[ -f $data/$1 ]]; then echo "$data/$1"; else echo "$1"; fi; }
 
 # Runs alignx in NPROC processes, which share the records.
 shared() {
@@ -75,10 +75,10 @@ shared() {
 # in each file; student_phd.json has 237 distinct targets and one history with its own target.
 check() {
   mkdir -p "$out/data"
-  local name
-  while read -r name; do
+  local name where
+  while read -r name where; do
     say "$name"
-    alignx data report --data "$(find_data "$name")" --output "$out/data/${name//\//-}" || unread+=("$name")
+    alignx data report --data "$where" --output "$out/data/${name//\//-}" || unread+=("$name")
   done < <(names)
 }
 
@@ -89,11 +89,11 @@ directions() {
     say "directions: skipped, ANNOTATOR is not set; PBA on files without directions and ready profiles stays empty"
     return
   fi
-  local name
-  while read -r name; do
+  local name where
+  while read -r name where; do
     say "directions of $name"
     # shellcheck disable=SC2086  # several flags
-    alignx annotate directions --data "$(find_data "$name")" --output "$data/inferred/${name%.*}.jsonl" $ANNOTATOR || unread+=("$name")
+    alignx annotate directions --data "$where" --output "$data/inferred/${name%.*}.jsonl" $ANNOTATOR || unread+=("$name")
   done < <(names)
 }
 
@@ -101,9 +101,10 @@ directions() {
 # PBA one, and as many of the reference; we have not timed them on a GPU. Expect the published values, which stand beside. They come without
 # intervals; that of 3,716 records reaches about 1.6 points to each side.
 tables() {
-  local larger=()
-  if [[ -n ${LARGER_REFERENCE:-} ]]; then
-    larger=(--references "[{\"name\": \"${LARGER_REFERENCE##*/}\", \"model\": \"$LARGER_REFERENCE\", \"conditions\": [\"own persona\"]}]")
+  local larger=() model=${LARGER_REFERENCE:-}
+  model=${model%/}
+  if [[ -n $model ]]; then
+    larger=(--references "[{\"name\": \"${model##*/}\", \"model\": \"$model\", \"conditions\": [\"own persona\"]}]")
   fi
   shared evaluate --config configs/eval/paper.yaml --root "$data" --output "$out/tables" ${own[@]+"${own[@]}"} ${larger[@]+"${larger[@]}"}
 }
@@ -114,30 +115,28 @@ novel() {
     say "novel: skipped, $data/novel/test.jsonl is not there"
     return
   fi
-  shared evaluate --config configs/eval/paper-novel.yaml --root "$data" --output "$out/novel"
+  shared evaluate --config configs/eval/paper-novel.yaml --root "$data" --output "$out/novel" ${own[@]+"${own[@]}"}
 }
 
 case ${1:-laptop} in
 laptop) laptop ;;
 paper)
   shift
-  for step in "${@:-check directions tables novel}"; do
-    for one in $step; do
-      case $one in
-      check | directions | tables | novel) "$one" ;;
-      *)
-        echo "reproduce.sh: error: no step $one, expected check, directions, tables or novel" >&2
-        exit 2
-        ;;
-      esac
-    done
+  steps=("$@")
+  if [[ $# == 0 ]]; then steps=(check directions tables novel); fi
+  for step in "${steps[@]}"; do
+    if [[ ! $step =~ ^(check|directions|tables|novel)$ ]]; then
+      echo "reproduce.sh: error: no step $step, expected check, directions, tables or novel" >&2
+      exit 2
+    fi
   done
+  for step in "${steps[@]}"; do "$step"; done
   if [[ -n ${unread[*]-} ]]; then
     say "not all of it: ${unread[*]}; what was said above tells why"
     exit 6
   fi
   ;;
--h | --help) sed -n '2,16{s/^# \{0,1\}//;p}' "$0" ;;
+-h | --help) sed -n '2,18{s/^# \{0,1\}//;p}' "$0" ;;
 *)
   echo "reproduce.sh: error: got '$1', expected paper, or nothing for the laptop" >&2
   exit 2

@@ -61,4 +61,4 @@ def test_the_papers_steps_measure_what_is_there_and_name_what_is_not(tiny_model:
     assert soups["empty"]["Style"] == f"{data}/benchmark/P-Soups/friendly_unfriendly.json: no such file"
     assert found["files"]["benchmark/P-Soups/student_phd.json"]["records"] == 8
     page = (tmp_path / "out/tables/report.md").read_text(encoding="utf-8")
-    assert "8 records, 600 are published" in page
+    assert "8 records, 600 are expected" in page

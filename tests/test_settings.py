@@ -64,6 +64,13 @@ def refusal(*argv: str, model: type[Settings] = Kettle) -> str:
 # precedence
 
 
+def test_broken_json_names_its_flag() -> None:
+    from alignx.evaluation.grid_settings import EvaluateSettings
+
+    with pytest.raises(SettingsError, match=r"^--policies: not valid JSON: "):
+        parse(EvaluateSettings, ["--output", "o", "--policies", '[{"name": "x"', "--reference", "r"], "alignx")
+
+
 @pytest.mark.parametrize(("file", "environment", "flag"), list(product([False, True], repeat=3)))
 def test_a_flag_is_stronger_than_the_environment_the_file_and_the_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: bool, environment: bool, flag: bool

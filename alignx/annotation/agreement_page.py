@@ -182,7 +182,7 @@ def _meanings() -> Definitions:
             ),
             (
                 "95 % interval",
-                "Student's t on the mean; variance clustered by user, or by target where no user is named.",
+                "Wilson's, with Student's t and an error clustered by user, or by target where no user is named.",
             ),
         ]
     )

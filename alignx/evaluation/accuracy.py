@@ -51,6 +51,7 @@ class Accuracy:
             **self.__dict__,
             "accuracy": self.accuracy.as_dict(),
             "raw": self.raw.as_dict(),
+            "mean_margin": round(self.mean_margin, 6),  # what batching changes in float32 is below that
             "notes": list(self.notes),
         }
 

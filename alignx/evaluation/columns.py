@@ -41,9 +41,9 @@ class Entry:
 
     @property
     def unexpected(self) -> tuple[str, ...]:
-        """Files that do not hold as many records as are published, in words."""
+        """Files that do not hold as many records as are expected, in words."""
         return tuple(
-            f"{outcome.cell.part}: {outcome.found.n} records, {outcome.cell.expected_n} are published"
+            f"{outcome.cell.where}: {outcome.found.n} records, {outcome.cell.expected_n} are expected"
             for outcome in self.parts
             if outcome.cell.expected_n not in (None, outcome.found.n + outcome.found.skipped)
         )

@@ -11,7 +11,7 @@ from alignx.errors import DataError, SettingsError
 from alignx.evaluation.grid_settings import EvaluateSettings
 from alignx.evaluation.outcomes import Empty, compare_all, describe, further_scores_of, scores_of
 from alignx.evaluation.rows import Cell, Policy
-from alignx.evaluation.scores import Loader, score
+from alignx.evaluation.scores import Loader, UntellableError, score
 from alignx.evaluation.settings import ScoreSettings
 from alignx.evaluation.sources import Sources
 from alignx.manifest import Manifest
@@ -39,6 +39,8 @@ def evaluate(settings: EvaluateSettings) -> str:
     from alignx.evaluation.report import write_report
     from alignx.evaluation.report.accuracies import ceiling
 
+    if not settings.root.is_dir():
+        raise SettingsError(f"--root: {settings.root} is no folder, expected the one that models and data are in")
     _refuse_other(settings.output)
     ceiling(settings)  # a misspelt world or model is found before anything is scored
     further = [one.model for one in settings.references]
@@ -85,7 +87,7 @@ def _score_all(settings: EvaluateSettings) -> list[Empty]:
     """Every model's scores, one model in memory at a time; returns the rows of benchmarks that could not be scored.
 
     Raises:
-        DataError: A row that is no benchmark's cannot be scored.
+        DataError: A row that is no benchmark's cannot be scored, or the output holds something else.
     """
     from accelerate import PartialState
     from tqdm import tqdm
@@ -104,7 +106,7 @@ def _score_all(settings: EvaluateSettings) -> list[Empty]:
         for other in settings.references
         for policy in settings.policies
         for cell in settings.cells_of(policy.name)
-        if other.is_for(cell)
+        if other in settings.references_of(policy, cell)
     ]
     empty = _absent(settings)
     load, begun = _remembering(load_model), time.monotonic()
@@ -114,12 +116,14 @@ def _score_all(settings: EvaluateSettings) -> list[Empty]:
             continue
         try:
             score(_score_settings(settings, model, policy, cell, path), load=load, quiet=True)
-        except DataError as error:
+        except UntellableError as error:
             if not cell.column:
                 raise
             where = settings.find(cell.data)
             reason = str(error) if where in str(error) else f"{where}: {error}"
             empty[policy.name, cell.label] = Empty(policy, cell, reason)
+        except DataError as error:
+            raise DataError(f"{policy.name}, {cell.label} ({settings.find(cell.data)}): {error}") from None
     if settings.timings is not None and missing and PartialState().is_main_process:
         line = {"part": "scoring", "seconds": round(time.monotonic() - begun)}
         path = settings.output / TIMINGS

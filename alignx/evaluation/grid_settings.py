@@ -1,7 +1,7 @@
 """Settings of ``alignx evaluate``: which policies, under which conditions, and what is expected. Loads no torch."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -77,6 +77,12 @@ class EvaluateSettings(Settings):
     def _names_are_known(self) -> "EvaluateSettings":
         names = [policy.name for policy in self.policies]
         asked = [condition.name for condition in self.conditions]
+        references = [reference.name for reference in self.references]
+        for flag, each in (("conditions", asked), ("references", references)):
+            if len(set(each)) < len(each):
+                raise ValueError(f"--{flag}: got {', '.join(each)}, expected each name once")
+        if same := next((one.name for one in self.references if one.model == self.reference), None):
+            raise ValueError(f"--references: {same!r} is the reference itself, expected another model")
         for policy in self.policies:
             if unknown := sorted({*policy.conditions} - {*asked}):
                 said = f"{policy.name!r} is for condition {unknown[0]!r}"
@@ -126,7 +132,13 @@ class EvaluateSettings(Settings):
         """The rows of one policy that are to be measured, in order: those of its own, then the benchmarks'."""
         rows = self._rows_of(next(one for one in self.policies if one.name == policy))
         cells = [cell for cell in rows if self._is_wanted(policy, cell)]
-        return cells if self.expectations else [cell.model_copy(update={"expect": None}) for cell in cells]
+        labels = {cell.label for cell in cells}
+        return [cell if self._is_expected(cell, labels) else cell.model_copy(update={"expect": None}) for cell in cells]
+
+    def _is_expected(self, cell: Cell, measured: Collection[str]) -> bool:
+        """Whether what is expected of a row can be said: the row that it is compared with is measured too."""
+        versus = cell.expect.versus if cell.expect is not None else None
+        return self.expectations and (versus is None or versus in measured)
 
     def _rows_of(self, policy: Policy) -> list[Cell]:
         return [
@@ -151,6 +163,12 @@ class EvaluateSettings(Settings):
             "conditions": tuple(condition.name for condition in self.conditions),
             "rows": tuple(cell.label for cell in self._all_cells),
         }
+
+    def references_of(self, policy: Policy, cell: Cell) -> list[Reference]:
+        """The further references that a row is compared with: none where the policy is the reference itself."""
+        if self.find(policy.model) == self.find(self.reference):
+            return []
+        return [reference for reference in self.references if reference.is_for(cell)]
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:

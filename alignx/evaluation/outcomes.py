@@ -116,8 +116,7 @@ def compare_all(settings: EvaluateSettings, empty: Sequence[Empty] = ()) -> list
                             further_scores_of(settings, policy, cell, other),
                             settings.beta,
                         ).accuracy
-                        for other in settings.references
-                        if other.is_for(cell)
+                        for other in settings.references_of(policy, cell)
                     },
                 )
             )
@@ -171,8 +170,7 @@ def by_reason(empty: Sequence[Empty]) -> dict[str, list[str]]:
     """The rows that could not be measured, by why: those of one column and one file together."""
     found: dict[str, dict[tuple[str, str], list[str]]] = {}
     for one in empty:
-        where = f"{one.cell.column} {one.cell.part}".strip()
-        found.setdefault(one.reason, {}).setdefault((one.policy.name, where), []).append(one.cell.condition)
+        found.setdefault(one.reason, {}).setdefault((one.policy.name, one.cell.where), []).append(one.cell.condition)
     return {
         reason: [f"{policy}, {where} ({', '.join(conditions)})" for (policy, where), conditions in rows.items()]
         for reason, rows in found.items()
@@ -192,7 +190,7 @@ def notes_of(outcomes: Sequence[Outcome], *, of_intervals: bool = True) -> list[
 
 def describe(outcomes: Sequence[Outcome], empty: Sequence[Empty] = ()) -> list[str]:
     """A line a row, what could not be measured, and how many expectations hold."""
-    width = max(len(f"{o.policy.name}, {o.cell.label}") for o in outcomes)
+    width = min(60, max(len(f"{o.policy.name}, {o.cell.label}") for o in outcomes))
     marks = {True: "  as expected", False: "  NOT AS EXPECTED", None: ""}
     lines = [f"{f'{o.policy.name}, {o.cell.label}':<{width}}  {o.found.accuracy}{marks[o.met]}" for o in outcomes]
     lines += [f"note: {note}" for note in notes_of(outcomes, of_intervals=False)]

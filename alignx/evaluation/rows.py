@@ -35,7 +35,7 @@ class Policy(_Part):
             try:
                 name_and_training(value)
             except SettingsError as error:
-                raise ValueError(str(error)) from None
+                raise ValueError(f"a model and its training{str(error).partition('tables')[2]}") from None
         return value
 
 
@@ -88,6 +88,11 @@ class Cell(_Part):
     """Records that the file should hold, where that is published."""
     absent: str = ""
     """Why a benchmark's file cannot be read: it is not there."""
+
+    @property
+    def where(self) -> str:
+        """The column, and the file where it has several."""
+        return self.label.removesuffix(f", {self.condition}")
 
     @property
     def tells_own(self) -> bool:

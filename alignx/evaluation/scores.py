@@ -21,6 +21,11 @@ from alignx.prompts import Condition, EncodedPair, Encoder, PairEncoder, choose_
 from alignx.prompts.pairs import describe_counts, read_all
 from alignx.records import Records
 
+
+class UntellableError(DataError):
+    """The records cannot be read, or not be told to a model under this condition."""
+
+
 Loader = Callable[[ModelFiles, str, Attention, bool], Any]
 IDENTITY = (
     "kind",
@@ -69,7 +74,8 @@ def score(settings: ScoreSettings, *, load: Loader | None = None, quiet: bool = 
         quiet: Whether to say nothing on the way.
 
     Raises:
-        DataError: Records are invalid, or ``output`` holds scores of something else.
+        UntellableError: Records are invalid, or lack what the condition needs.
+        DataError: ``output`` holds scores of something else, or is being written.
         ModelError: The model or its tokenizer cannot do this.
         SettingsError: The condition contradicts ``like`` or lacks a method.
     """
@@ -114,7 +120,10 @@ class _Run:
             return self.output
         tokenizer = load_tokenizer(str(files.folder), trust_remote_code=settings.trust_remote_code)
         encoder = PairEncoder(records, condition, Encoder(tokenizer, condition))
-        pairs = read_all(encoder)
+        try:
+            pairs = read_all(encoder)
+        except DataError as error:
+            raise UntellableError(str(error)) from error
         for line in [*records.notes(), *describe_counts(encoder.counts)]:
             self._say(line)
         draft = self._manifest(records, condition, identity, dict(encoder.counts))

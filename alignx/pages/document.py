@@ -17,8 +17,12 @@ _NUMBER = re.compile(r"[\[(]?[-+−±≈<>~≤≥]?\s?\d[\d\s.,:×/%()\[\];+−�
 """A cell that reads as a number, with its interval or a short unit, or as a missing one."""
 _ENLARGED = 1.46
 """Pixels a point in a chart's own file: what the width in page.css, 31rem, comes to."""
+_FEW = 3
+"""Columns of a table that is not drawn as wide as the text."""
+_WORD = 12
+"""Letters of a cell that is not broken into lines."""
 
-Mark = Literal["", "strong", "control"]
+Mark = Literal["", "strong", "control", "below"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,10 @@ class Definitions:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table that stands out: ``strong`` is what to look at, ``control`` what to compare it with."""
+    """A row of a table that stands out: ``strong`` is what to look at, ``control`` what to compare it with.
+
+    ``below`` belongs to the row above it, such as the intervals of its numbers.
+    """
 
     cells: Sequence[str]
     mark: Mark = ""
@@ -110,6 +117,18 @@ class Table:
         return self.align or "".join(
             "r" if any(cells) and all(_NUMBER.fullmatch(cell) for cell in cells) else "l" for cells in columns
         )
+
+    @property
+    def classes(self) -> list[str]:
+        """How each column is set: its side, and whether its words are so few that they stand on one line."""
+        columns = zip(*(row.cells for row in self.lines), strict=True)
+        short = [side == "l" and max(map(len, cells)) <= _WORD for side, cells in zip(self.sides, columns, strict=True)]
+        return [f"{side} short" if n and short[n] else side for n, side in enumerate(self.sides)]
+
+    @property
+    def narrow(self) -> bool:
+        """Whether it has so few columns of numbers that they would stand far from what they are of."""
+        return len(self.columns) <= _FEW and set(self.sides[1:]) == {"r"}
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def _table(table: Table) -> str:
 
 
 def _cells(row: Row) -> list[str]:
-    around = {"": "", "strong": "**", "control": "*"}[row.mark]
+    around = {"": "", "strong": "**", "control": "*", "below": ""}[row.mark]
     return [f"{around}{text}{around}" if text else "" for text in map(_cell, row.cells)]
 
 

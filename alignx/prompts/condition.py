@@ -26,7 +26,7 @@ class ProfileSource(StrEnum):
     """Where PBA's profile comes from."""
 
     AUTO = "auto"
-    """The ready one where the record has it, else the history's; where history is sampled, the history's first."""
+    """The ready one where the record has it, else the history's; where a part of the history is told, the part's."""
     READY = "ready"
     """The record's own ``profile`` text."""
     HISTORY = "history"

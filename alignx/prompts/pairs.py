@@ -129,9 +129,10 @@ class PairEncoder:
             self.counts["reversal_without_effect"] += not record.persona.choices
 
     def _check_said_something(self) -> None:
-        """Refuse a run of PBA in which no record has a profile although its own persona was asked for."""
+        """Refuse a run of PBA in which no record has a profile although its persona, or the reverse, was asked for."""
         silent = self.counts["profile_empty"] == self.counts["records"] > 0
-        if silent and self.condition.persona is PersonaSource.OWN and self.condition.history != 0:
+        asked = self.condition.persona in (PersonaSource.OWN, PersonaSource.REVERSED)
+        if silent and asked and self.condition.history != 0:
             raise DataError(
                 f"{self.records.source}: no record has a 'profile' or a history with a stated direction, so PBA has "
                 "nothing to say "

@@ -38,8 +38,8 @@ class ConditionSettings(Settings):
     preset: PresetName | None = setting(None, "Prompt format; by default what the checkpoint records, else paper.")
     profile: ProfileSource | None = setting(
         None,
-        "PBA's profile: auto (the default) is the ready one, else the history's, which comes first where history is "
-        "sampled, as in training; golden is the target's own, an oracle.",
+        "PBA's profile: auto (the default) is the ready one, else the history's, which comes first where a part of "
+        "it is told (--history); golden is the target's own, an oracle.",
     )
     persona: PersonaSource | None = setting(
         None, "Whose persona: own (the default), none, another user's, or reversed."

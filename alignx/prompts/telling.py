@@ -109,9 +109,10 @@ def _profile(
     ready = teller.persona.profile
     wanted = condition.profile
     if wanted is ProfileSource.AUTO:
-        # A ready profile is of the whole history, and training tells a drawn part of it where it can.
-        drawn = condition.history == "sampled" and bool(directions)
-        wanted = ProfileSource.HISTORY if drawn or ready is None else ProfileSource.READY
+        # A ready profile is of the whole history; where a part of it is told, the part's own directions are, if known.
+        known = bool(directions) or (not items and _has_directions(teller))
+        part = condition.history != "all" and known
+        wanted = ProfileSource.HISTORY if part or ready is None else ProfileSource.READY
     if wanted is ProfileSource.READY:
         if ready is None:
             raise DataError("has no 'profile'; --profile history makes one from the items' directions")
@@ -136,6 +137,11 @@ def _profile(
     if not directions:
         return "", None
     return verbalise(aggregate(directions, condition.thresholds), taxonomy), wanted
+
+
+def _has_directions(record: Record) -> bool:
+    items: list[Comment | Choice] = [*record.persona.comments, *record.persona.choices]
+    return any(item.direction is not None for item in items)
 
 
 def reverse_persona(record: Record) -> Record:

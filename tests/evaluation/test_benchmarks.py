@@ -19,6 +19,7 @@ from alignx.settings import read_yaml, validate
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "configs/eval/benchmarks").glob("*.yaml"))
+ONE = "parts: [{name: x, data: d}]"
 TWO = """columns:
   - name: Both
     average: {average}
@@ -161,6 +162,11 @@ def test_a_part_is_measured_alone_by_naming_it(
     assert {name: labels for name, labels in cells.items() if labels} == left
 
 
+def test_a_part_measured_alone_is_not_held_against_a_row_that_is_left_out(rows: EvaluateSettings) -> None:
+    found = validate(EvaluateSettings, {**rows.model_dump(), "only": ["own persona"]})
+    assert all(cell.expect is None for cell in found.cells_of("One"))
+
+
 @pytest.mark.parametrize(
     ("only", "said"),
     [
@@ -213,6 +219,24 @@ def test_a_copy_with_inferred_directions_is_read_by_pba_alone(little: Path, decl
         ("columns: []\n", "columns"),
         ("columns: [{name: a, parts: []}]\n", "parts"),
         ("columns: [{name: a, parts: [{name: x, data: d, m: 3}]}]\n", "unknown setting"),
+        ("columns: [{name: a, parts: [{name: x, data: d, n: true}]}]\n", "columns.0.parts.0.n: got True, expected"),
+        ("columns: [{name: a, parts: [{name: x, data: ''}]}]\n", "columns.0.parts.0.data: got ''"),
+        ("columns: [{name: '', parts: [{name: x, data: d}]}]\n", "columns.0.name: got ''"),
+        ("columns: [{name: a}]\n", "columns.0.parts is required$"),
+        (
+            "columns: [{name: a, parts: [{name: x, data: d}, {name: x, data: e}]}]\n",
+            "column 'a': name 'x' is there twice",
+        ),
+        (
+            "columns: [{name: a, parts: [{name: x, data: d}, {name: y, data: d}]}]\n",
+            "column 'a': data 'd' is there twice",
+        ),
+        (f"columns: [{{name: a, {ONE}, published: {{benchmark: PRISMA, condition: PAIR}}}}]\n", "did you mean 'PRISM'"),
+        (
+            f"columns: [{{name: a, {ONE}, published: {{benchmark: PRISM, condition: UGC}}}}]\n",
+            "table 3 has no PRISM under UGC",
+        ),
+        (f"columns: [{{name: a, {ONE}, {ONE}}}]\n", "'parts' stands twice"),
     ],
 )
 def test_a_declaration_of_something_else_is_refused_with_its_place(text: str, said: str, tmp_path: Path) -> None:
@@ -260,7 +284,7 @@ def test_a_column_is_the_mean_of_its_parts_or_of_its_records(measured: EvaluateS
         assert entry.accuracy == macro_mean(rights, clusters, parts)
         alike = entry.column.model_copy(update={"average": "records"})
         assert Entry(entry.policy, alike, entry.condition, entry.parts, ()).accuracy == clustered_mean(rights, clusters)
-        assert (entry.n, entry.unexpected) == (32, ("comments: 16 records, 17 are published",))
+        assert (entry.n, entry.unexpected) == (32, ("Both comments: 16 records, 17 are expected",))
 
 
 def test_what_the_own_persona_adds_is_counted_record_by_record(measured: EvaluateSettings) -> None:
@@ -275,10 +299,16 @@ def test_what_the_own_persona_adds_is_counted_record_by_record(measured: Evaluat
 
 def test_the_report_says_what_is_missing_and_what_is_not_as_published(measured: EvaluateSettings) -> None:
     page = (measured.output / "report.md").read_text(encoding="utf-8")
-    assert "Both comments: 16 records, 17 are published" in page
+    assert "Both comments: 16 records, 17 are expected" in page
     assert "own persona minus" in page
     results = (measured.output / "results.json").read_text(encoding="utf-8")
     assert '"column": "Both"' in results
+
+
+def test_a_root_that_is_no_folder_is_refused(little: Path, declared: Path, tmp_path: Path) -> None:
+    settings = suite(little, tmp_path / "out", declared).model_copy(update={"root": tmp_path / "nowhere"})
+    with pytest.raises(SettingsError, match=r"--root: .*nowhere is no folder"):
+        evaluate(settings)
 
 
 def test_a_file_that_is_absent_is_said_to_be_absent_and_the_rest_is_measured(little: Path, tmp_path: Path) -> None:
@@ -295,6 +325,33 @@ def test_a_file_that_is_absent_is_said_to_be_absent_and_the_rest_is_measured(lit
     assert one.accuracy is None, "half a column is not the column"
     assert len(one.parts) == 1
     assert by_benchmark(settings, [one])
+
+
+def test_a_column_of_several_files_is_reversed_as_one_and_by_itself_where_a_file_is_missing(
+    little: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "two.yaml"
+    conditions = [{"name": "own persona"}, {"name": "reversed", "persona": "reversed"}]
+    for text, rows in (
+        (TWO.format(average="parts"), ["One, Both, own persona"]),
+        (TWO.format(average="parts").replace("test-comments-only", "nowhere"), ["One, Both all, own persona"]),
+    ):
+        path.write_text(text)
+        output = tmp_path / f"out-{len(rows[0])}"
+        evaluate(suite(little, output, path, conditions=conditions, only=["One"]))
+        page = (output / "report.md").read_text(encoding="utf-8")
+        lines = [line.split(": joint-correct ")[0] for line in page.splitlines() if ": joint-correct " in line]
+        found = [line.strip("| ") for line in lines if line.startswith("|")]
+        assert found == rows
+
+
+def test_a_policy_that_is_the_reference_has_no_further_one(little: Path, declared: Path, tmp_path: Path) -> None:
+    policies = [{"name": "Same", "model": "tiny", "method": "ica"}, {"name": "One", "model": "one", "method": "ica"}]
+    others = [{"name": "another", "model": "two"}]
+    settings = suite(little, tmp_path / "out", declared, policies=policies, references=others)
+    evaluate(settings)
+    against = {outcome.policy.name: list(outcome.against) for outcome in compare_all(settings)}
+    assert against == {"Same": [], "One": ["another"]}
 
 
 def test_a_further_reference_is_for_the_conditions_that_it_names(rows: EvaluateSettings) -> None:

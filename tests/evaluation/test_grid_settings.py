@@ -158,7 +158,24 @@ def test_a_name_that_is_not_under_root_is_as_it_was_given(name: str, tmp_path: P
 
 def test_an_absolute_name_is_itself_whatever_the_root(tmp_path: Path) -> None:
     (tmp_path / "tiny").mkdir()
-    assert asked(root=Path("elsewhere")).find(str(tmp_path / "tiny")) == str(tmp_path / "tiny")
+    (tmp_path / "elsewhere").mkdir()
+    assert asked(root=tmp_path / "elsewhere").find(str(tmp_path / "tiny")) == str(tmp_path / "tiny")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"references": [{"name": "a", "model": "m"}, {"name": "a", "model": "n"}]},
+            "--references: got a, a, expected",
+        ),
+        ({"references": [{"name": "a", "model": "base"}]}, "--references: 'a' is the reference itself"),
+        ({"conditions": [{"name": "a"}, {"name": "a"}]}, "--conditions: got a, a, expected each name once"),
+        ({"conditions": [{"name": "a", "history": -1}]}, "--conditions.0.history: got -1, expected"),
+    ],
+)
+def test_names_stand_once_and_a_message_says_where_they_stand_twice(changed: dict[str, Any], said: str) -> None:
+    assert said in refusal(**changed)
 
 
 # The command line

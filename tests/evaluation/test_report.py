@@ -23,6 +23,7 @@ from alignx.evaluation.report.accuracies import accuracies, expectations, interv
 from alignx.evaluation.report.examples import examples
 from alignx.evaluation.report.surroundings import durations, training_curves, without_a_model
 from alignx.evaluation.rows import Cell, Expectation, Policy
+from alignx.evaluation.sources import Sources
 from alignx.intervals import Estimate
 from alignx.manifest import DataIdentity, Manifest
 from alignx.pages import Definitions, Figure, Fold, Paragraph, Quote, Row, Table
@@ -141,11 +142,12 @@ def text_of(blocks: Sequence[Any]) -> str:
 
 
 def test_a_row_by_hand() -> None:
-    # margins +1, +1, −1, 0 of four users: half are right, one is a tie; residuals ±1/2: variance 4/3 · 1 / 16 = 1/12,
-    # t(3) = 3.18245: 0.5 ± 0.9187, cut to what a share can be
+    # margins +1, +1, −1, 0 of four users: half are right, one is a tie; residuals ±1/2: variance 4/3 · 1 / 16 = 1/12.
+    # Wilson's interval with t(3) = 3.18245: i = t² · 1/12 / (1/2 · 1/2) = 3.376; the middle is 1/2, since the share is;
+    # the reach √(t² · 1/12 + i²/4) / (1 + i) = √(0.844 + 2.849) / 4.376 = 0.4392
     (row,) = table_of(accuracies(bare(), [outcome()])).rows
     assert isinstance(row, Row)
-    assert row == Row(("ICA, own", "50.0", "[0.0, 100.0]", "4", "4", "1", "50.0", "0.0"), "strong")
+    assert row == Row(("ICA, own", "50.0", "[6.1, 93.9]", "4", "4", "1", "50.0", "0.0"), "strong")
     assert tuple(table_of(accuracies(bare(), [outcome()])).columns) == COLUMNS
 
 
@@ -343,9 +345,9 @@ def test_expectations_are_said_in_words_with_what_was_measured_and_whether_they_
     ]
     table = table_of(expectations(rows))
     assert [tuple(row.cells) for row in table.lines] == [
-        ("ICA, a", "NO", "interval above 70.0", "[0.0, 100.0]"),
-        ("ICA, c", "yes", "not above 50.0: the interval reaches it or is below", "[0.0, 100.0]"),
-        ("ICA, d", "NO", "interval below 40.0", "[0.0, 100.0]"),
+        ("ICA, a", "NO", "interval above 70.0", "[6.1, 93.9]"),
+        ("ICA, c", "yes", "not above 50.0: the interval reaches it or is below", "[6.1, 93.9]"),
+        ("ICA, d", "NO", "interval below 40.0", "[6.1, 93.9]"),
         ("PBA, e", "yes", "difference from “own” reaches above -5 points", "[-20.0, +0.0]"),
     ]
     assert table.caption == "2 of 4 expectations hold."
@@ -360,7 +362,7 @@ def test_two_expectations_of_a_row_are_both_said_and_both_measured() -> None:
     ]
     assert said.startswith("interval above 70.0; difference from “own” reaches above +1")
     assert holding == "NO"
-    assert "[0.0, 100.0]" in measured
+    assert "[6.1, 93.9]" in measured
     assert "[-20.0, +0.0]" in measured
     assert "+12.6" in said
 
@@ -666,8 +668,12 @@ def test_sections_stand_in_order_and_only_those_with_content(asked: EvaluateSett
     assert re.findall("^## (.*)$", markdown, re.M) == [
         "What this shows",
         "Accuracy",
+        "By length of the responses",
+        "By preference dimension",
         "How to read the numbers",
         "What was expected",
+        "The records",
+        "How each number was made",
         "Without a model",
         "How long it took",
         "Examples",
@@ -685,33 +691,39 @@ def test_no_text_of_a_user_is_taken_for_markup(tmp_path: Path, text: str) -> Non
     md, page = (path.read_text(encoding="utf-8") for path in report_without_examples(settings, rows)[:2])
     parsed = Reader(page)
     assert not [tag for tag, _ in parsed.tags if tag in {"script", "b", "img"}]
-    assert len(parsed.text_of("table")) == 2
+    tables = {"accuracy": 8, "length and choice": 8, "by ratio of lengths": 10 * 6, "expectations": 4, "records": 10}
+    assert len(parsed.text_of("table")) == len(tables)
     assert " ".join(text.split()) == " ".join(parsed.text_of("h1")[0].split())
     tokens = MarkdownIt("commonmark").enable("table").parse(md)
-    assert not [token for token in tokens if token.type == "html_block"]
-    assert [token.tag for token in tokens if token.type == "heading_open"] == ["h1", *["h2"] * 4]
-    assert sum(token.type == "table_open" for token in tokens) == 2
-    assert sum(token.type == "td_open" for token in tokens) == 8 + 4
+    folds = [token.content.strip() for token in tokens if token.type == "html_block"]
+    assert folds == [
+        "<details>\n<summary>Accuracy by how much longer the chosen response is: chart and numbers of 1 rows</summary>",
+        "</details>",
+    ]
+    assert [token.tag for token in tokens if token.type == "heading_open"] == ["h1", *["h2"] * 6]
+    assert sum(token.type == "table_open" for token in tokens) == len(tables)
+    assert sum(token.type == "td_open" for token in tokens) == sum(tables.values())
 
 
 def report_without_examples(settings: EvaluateSettings, rows: Sequence[Outcome]) -> list[Path]:
-    """The report of rows that have no records on disk."""
+    """The report of rows that have neither records nor scores on disk."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("alignx.evaluation.report.examples", lambda *_: [])
-        return write_report(settings, rows)
+        patch.setattr("alignx.evaluation.report.provenance", lambda *_: [])
+        patch.setattr("alignx.evaluation.sources.Records", lambda *_, **__: [])
+        return write_report(settings, rows, [], Sources(settings))
 
 
 def test_a_report_needs_no_examples_expectations_world_training_and_timings(tmp_path: Path) -> None:
     settings = bare(output=tmp_path)
     paths = report_without_examples(settings, [outcome()])
-    assert [path.name for path in paths] == ["report.md", "report.html", "accuracy.svg"]
-    assert re.findall("^## (.*)$", paths[0].read_text(), re.M) == ["Accuracy", "How to read the numbers"]
-
-
-def test_a_report_without_examples_reads_no_records(tmp_path: Path) -> None:
-    policy = [{"name": "ICA", "model": "m", "method": "ica"}]
-    settings = bare(output=tmp_path, policies=policy)
-    write_report(settings, [outcome()])  # the row's data, "d", is nowhere
+    assert [path.name for path in paths] == ["report.md", "report.html", "accuracy.svg", "lengths.svg"]
+    assert re.findall("^## (.*)$", paths[0].read_text(), re.M) == [
+        "Accuracy",
+        "By length of the responses",
+        "How to read the numbers",
+        "The records",
+    ]
 
 
 def test_first_paragraph_leads_and_is_not_repeated(tmp_path: Path) -> None:

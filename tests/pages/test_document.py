@@ -38,6 +38,18 @@ def test_columns_of_numbers_go_to_the_right() -> None:
     assert Table(["a", "b"], [("x", "1")], align="rl").sides == "rl"
 
 
+def test_a_column_of_few_letters_stays_on_one_line_but_the_names_of_rows_do_not() -> None:
+    table = Table(["row", "word", "twelve", "thirteen", "n"], [("a", "ica", "x" * 12, "x" * 13, "1")])
+    assert table.classes == ["l", "l short", "l short", "l", "r"]
+
+
+def test_a_table_of_few_numbers_is_narrow_and_one_of_words_is_not() -> None:
+    assert Table(["row", "a", "b"], [("x", "1", "2")]).narrow
+    assert not Table(["row", "a", "b", "c"], [("x", "1", "2", "3")]).narrow
+    assert not Table(["row", "a", "b"], [("x", "1", "words")]).narrow
+    assert not Table(["row"], [("x",)]).narrow
+
+
 @pytest.mark.parametrize("name", ["", "Upper", "a b", "../a", "a--b", "-a", "a.svg"])
 def test_a_figure_has_a_name_that_can_be_a_file_and_an_id(name: str) -> None:
     with pytest.raises(ValueError, match="lower-case words joined by hyphens"):

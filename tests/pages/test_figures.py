@@ -8,7 +8,20 @@ from collections.abc import Callable
 
 import pytest
 
-from alignx.pages.figures import Band, Bar, Interval, Line, Panel, Reference, bands, bars, curves, intervals
+from alignx.pages.figures import (
+    Band,
+    Bar,
+    HeatRow,
+    Interval,
+    Line,
+    Panel,
+    Reference,
+    bands,
+    bars,
+    curves,
+    heat,
+    intervals,
+)
 from alignx.pages.figures.lines import written
 from alignx.pages.figures.paper import WIDTH, measure, wrap
 from alignx.pages.figures.svg import ROLES, SMALL
@@ -40,7 +53,17 @@ def some_bars(name: str = "bars") -> str:
     return bars([Bar("train", 118.64), Bar("report", 0.0), Bar("score", 64, "1 min 4 s")], name=name, xlabel="seconds")
 
 
-CHARTS: list[Callable[[str], str]] = [a_forest, some_curves, some_bands, some_bars]
+def a_heat(name: str = "heat") -> str:
+    rows = [HeatRow("science", "interest"), HeatRow("music", "interest"), HeatRow("concise", "style")]
+    return heat(rows, [[], [0.5], [None, -0.2]], name=name, scale="correlation", missing="too few records")
+
+
+def a_forest_beside(name: str = "beside") -> str:
+    rows = [Interval("ICA", "P-Soups", 70, 65, 75, beside=76.5), Interval("PBA", "P-Soups", 60, 50, 70)]
+    return intervals(rows, name=name, xlabel="accuracy, %", reference_lines=REFERENCES, beside="published")
+
+
+CHARTS: list[Callable[[str], str]] = [a_forest, a_forest_beside, some_curves, some_bands, some_bars, a_heat]
 
 
 def texts(svg: str) -> dict[str, tuple[float, float, str]]:
@@ -144,6 +167,45 @@ def test_series_have_a_legend_only_where_a_group_has_more_than_one() -> None:
     together = [Interval("a", "g", 5, 4, 6, "ICA"), Interval("b", "g", 5, 4, 6, "PBA")]
     assert "PBA" not in texts(intervals(apart, name="a", xlabel="%"))
     assert {"ICA", "PBA"} <= texts(intervals(together, name="a", xlabel="%")).keys()
+
+
+def hollow(svg: str) -> list[str]:
+    """x of the marks that are filled as the page is."""
+    return re.findall(r'<use x="([\d.]+)" y="[\d.]+" style="fill: var\(--background', svg)
+
+
+def test_a_value_beside_is_a_hollow_mark_at_its_place_explained_once() -> None:
+    svg = a_forest_beside()
+    found = texts(svg)
+    lowest, highest = found["0"][0], found["100"][0]
+    legend, mark = sorted(map(float, hollow(svg)))
+    assert legend < found["published"][0] < lowest
+    assert mark == pytest.approx(lowest + 0.765 * (highest - lowest), abs=0.02)
+    assert svg.count(">published<") == 1
+    assert found["published"][1] < min(found[each.label][1] for each in REFERENCES)
+
+
+def test_without_a_value_beside_there_is_no_legend_of_it() -> None:
+    svg = intervals(ROWS, name="a", xlabel="%", beside="published")
+    assert "published" not in texts(svg)
+    assert svg == intervals(ROWS, name="a", xlabel="%")
+
+
+def test_a_value_beside_that_is_not_explained_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"figure 'a': got rows with a value beside, expected to be told what it is"):
+        intervals([Interval("ICA", "", 50, 40, 60, beside=55)], name="a", xlabel="%")
+
+
+def test_ticks_of_x_are_the_few_values_given_where_their_labels_have_room() -> None:
+    def ticks(xs: list[float]) -> list[str]:
+        band = Band("ICA", xs, [50] * len(xs), [40] * len(xs), [60] * len(xs))
+        found = texts(bands([band], name="a", xlabel="items", ylabel="y"))
+        bottom = max(y for text, (_, y, _) in found.items() if text != "items")  # the line below is the axis's name
+        return [text for text, (_, y, _) in found.items() if y == bottom]
+
+    assert ticks([0, 1, 2, 4, 8, 16]) == ["0", "1", "2", "4", "8", "16"]
+    assert "1" not in ticks([0, 1, 2, 4, 8, 64])
+    assert "1700" not in ticks([1000, 1700, 5000]), "four digits need more room"
 
 
 def test_a_legend_stands_once_above_all_panels() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alignx.pages import Code, Fold, Paragraph, Quote, Section, Table, literal, to_html
+from alignx.pages import Code, Fold, Paragraph, Quote, Row, Section, Table, literal, to_html
 from alignx.pages.document import Page
 from alignx.pages.html import read_css
 from tests.pages.sheets import HOSTILE, ROWS, Reader, page_of, page_with_everything
@@ -59,6 +59,20 @@ def test_every_number_given_is_there_and_rows_are_marked() -> None:
         {"class": "control"},
         {},
     ]
+
+
+def test_a_row_below_another_and_a_narrow_table_are_marked_for_the_style() -> None:
+    table = Table(["model", "n"], [Row(("ICA", "90"), "strong"), Row(("95 % interval", "[8, 9]"), "below")])
+    found = Reader(to_html(page_of(table)))
+    assert ("tr", {"class": "below"}) in found.tags
+    assert ("table", {"class": "narrow"}) in found.tags
+    for rule in ("tr.below > *", "tr:has(+ .below) > *", "table.narrow", "td.short", ".folded > .wide"):
+        assert f"{rule} {{" in read_css()
+
+
+def test_a_cell_of_a_word_is_set_on_one_line() -> None:
+    found = Reader(to_html(page_of(Table(["row", "method"], [("a", "ica")]))))
+    assert ("td", {"class": "l short"}) in found.tags
 
 
 def parsed(text: str) -> str:

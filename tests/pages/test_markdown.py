@@ -36,6 +36,11 @@ def test_a_table_is_aligned_and_escapes_the_bar() -> None:
     )
 
 
+def test_a_row_below_another_is_a_row() -> None:
+    table = Table(["model", "n"], [Row(("ICA", "90"), "strong"), Row(("interval", "[8, 9]"), "below")])
+    assert to_markdown(page_of(table)).splitlines()[-2:] == ["| **ICA**  | **90** |", "| interval | [8, 9] |"]
+
+
 def test_an_interval_stays_readable_and_a_link_in_a_cell_does_not_work() -> None:
     assert body(Paragraph("89.7 [87.4, 92.0]")) == "89.7 [87.4, 92.0]\n"
     assert "\\[a\\](https://x.example)" in body(Table(["a"], [("[a](https://x.example)",)]))

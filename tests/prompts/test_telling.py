@@ -283,6 +283,17 @@ def test_auto_takes_the_profile_of_sampled_history_before_a_ready_one_of_all() -
     assert (unknown.profile, unknown.profile_source) == ("Likes fashion", ProfileSource.READY)
 
 
+def test_auto_takes_the_profile_of_the_told_items_before_a_ready_one_of_all() -> None:
+    ready = person([LIKES_HUMOR, DISLIKES_HUMOR], profile="Likes fashion")
+    said = [told(ready, history=items) for items in (0, 1, 2)]
+    assert [found.profile for found in said] == ["", "Dislikes humor", ""], "the latest item first"
+    assert [found.profile_source for found in said] == [None, ProfileSource.HISTORY, ProfileSource.HISTORY]
+    unknown = person([None], profile="Likes fashion")
+    for items in (0, 1):
+        found = told(unknown, history=items)
+        assert (found.profile, found.profile_source) == ("Likes fashion", ProfileSource.READY), "all that is known"
+
+
 def test_an_empty_ready_profile_is_a_statement_and_not_an_absent_one() -> None:
     empty = person([LIKES_HUMOR], profile="")
     for wanted in ("auto", "ready"):

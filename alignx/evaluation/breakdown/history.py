@@ -21,7 +21,8 @@ class Point:
     full: Tally
     """The records that were told as many items as the label says."""
     difference: Estimate | None
-    """From the shortest history: being right here minus being right there, record by record; None for itself."""
+    """From the shortest history: being right here minus being right there, record by record; None for itself, and where
+    nobody was told another prompt: no record has so many items, or all were told profiles that do not vary."""
     unvaried: int
     """Records that were told a ready or golden profile, which is the same whatever the length."""
 
@@ -86,13 +87,15 @@ def _point(items: int, here: Moves, asked: int, shortest: Moves) -> Point:
     for score in here.scores.values():
         _refuse_too_many(score, asked)
     full = [name for name, score in here.scores.items() if score.history_items == asked]
+    unvaried = sum(is_apart(score) for score in here.scores.values())
+    same = here is shortest or not full or unvaried == len(here.scores)
     gains = {name: float(margin > 0) - float(shortest.margins[name] > 0) for name, margin in here.margins.items()}
     return Point(
         items=items,
         found=here.tally(here.scores),
         full=here.tally(full),
-        difference=None if here is shortest else here.mean(gains, bounds=None),
-        unvaried=sum(is_apart(score) for score in here.scores.values()),
+        difference=None if same else here.mean(gains, bounds=None),
+        unvaried=unvaried,
     )
 
 

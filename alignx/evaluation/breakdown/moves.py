@@ -94,6 +94,12 @@ class Moves:
         return {name: records[name] for name in self.scores}
 
 
+def together(parts: Mapping[str, Moves]) -> Moves:
+    """The moves of several files as one: ids are told apart by the file, clusters are shared."""
+    scores = {f"{part}/{name}": score for part, moves in parts.items() for name, score in moves.scores.items()}
+    return Moves(scores, {f"{part}/{name}": m for part, moves in parts.items() for name, m in moves.margins.items()})
+
+
 def is_apart(score: Score) -> bool:
     """Whether a profile was told that was not made of the history: a ready one, or the target's own direction."""
     return score.profile in {ProfileSource.READY.value, ProfileSource.GOLDEN.value}

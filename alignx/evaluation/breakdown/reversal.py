@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alignx.evaluation.breakdown.moves import Moves, refuse_regrouped, refuse_unlike
-from alignx.intervals import Estimate, clustered_mean
+from alignx.intervals import Bounds, Estimate, clustered_mean, macro_mean
 from alignx.prompts import Condition, PersonaSource, Rendered, render, tell
 from alignx.records import Record, Taxonomy
 
@@ -52,7 +52,9 @@ class Reversal:
         }
 
 
-def reversal(own: Moves, turned: Moves, unturned: Collection[str] = ()) -> Reversal:
+def reversal(
+    own: Moves, turned: Moves, unturned: Collection[str] = (), parts: Mapping[str, str] | None = None
+) -> Reversal:
     """Compare a policy's moves under the own persona with those under the reversed one.
 
     Args:
@@ -60,6 +62,7 @@ def reversal(own: Moves, turned: Moves, unturned: Collection[str] = ()) -> Rever
         turned: Told the reversed persona, of the same records; margins are towards the same chosen response as in
             ``own``, and what is right is the opposite.
         unturned: Ids of which reversal changes nothing that is told (:func:`find_unturned`).
+        parts: The part of each record, where parts count alike whatever their size.
 
     Raises:
         DataError: The two are about different records, choices or users.
@@ -69,8 +72,13 @@ def reversal(own: Moves, turned: Moves, unturned: Collection[str] = ()) -> Rever
     clusters = [own.scores[name].cluster for name in names]
     margins = [(own.margins[name], turned.margins[name]) for name in names]
 
+    def mean(values: list[float], bounds: Bounds | None = (0.0, 1.0)) -> Estimate:
+        if parts is not None:
+            return macro_mean(values, clusters, [parts[name] for name in names], bounds)
+        return clustered_mean(values, clusters, bounds)
+
     def share(hits: list[bool]) -> Estimate:
-        return clustered_mean([float(hit) for hit in hits], clusters)
+        return mean([float(hit) for hit in hits])
 
     return Reversal(
         accuracy=share([before > 0 for before, _ in margins]),
@@ -78,9 +86,7 @@ def reversal(own: Moves, turned: Moves, unturned: Collection[str] = ()) -> Rever
         joint=share([before > 0 > after for before, after in margins]),
         flip=share([before > 0 > after or before < 0 < after for before, after in margins]),
         wrong_both=share([before < 0 < after for before, after in margins]),
-        difference=clustered_mean(
-            [float(after < 0) - float(before > 0) for before, after in margins], clusters, bounds=None
-        ),
+        difference=mean([float(after < 0) - float(before > 0) for before, after in margins], bounds=None),
         ties=sum(before == 0 for before, _ in margins),
         reversed_ties=sum(after == 0 for _, after in margins),
         tied=sum(before == 0 or after == 0 for before, after in margins),

@@ -7,14 +7,26 @@ from alignx import manifest
 from alignx.evaluation.columns import entries
 from alignx.evaluation.grid_settings import EvaluateSettings
 from alignx.evaluation.outcomes import Empty, Outcome
-from alignx.evaluation.report.accuracies import accuracies, expectations, meanings
+from alignx.evaluation.report.accuracies import accuracies, expectations, meanings, unmet
 from alignx.evaluation.report.apart import apart
-from alignx.evaluation.report.by_benchmark import by_benchmark, by_reference
+from alignx.evaluation.report.by_benchmark import by_benchmark, details, gains
+from alignx.evaluation.report.by_file import by_file
+from alignx.evaluation.report.by_reference import by_reference
 from alignx.evaluation.report.examples import INTRODUCTION, examples
 from alignx.evaluation.report.files import expected_records, files
+from alignx.evaluation.report.provenance import provenance
 from alignx.evaluation.report.surroundings import durations, training_curves, without_a_model
 from alignx.evaluation.sources import Sources
-from alignx.pages import Note, Page, Paragraph, Section, write
+from alignx.pages import Block, Fold, Note, Page, Paragraph, Section, Table, write
+from alignx.pages.inline import plain
+
+_BEHIND = {
+    "How to read the numbers": "What policy, reference, accuracy, ties and interval mean, and what each condition is",
+    "The records": "How many records, users, distinct targets, profiles and directions each file holds",
+    "Training": "Loss, pairs ordered rightly and margin of the policies that were trained here",
+    "How long it took": "Seconds by part",
+}
+"""What a reader finds behind a fold that is not a table."""
 
 
 def write_report(
@@ -22,29 +34,34 @@ def write_report(
 ) -> list[Path]:
     """Write ``report.md``, ``report.html`` and their figures; returns the paths.
 
+    A page with benchmarks begins with their table, and what stands around the numbers is folded.
+
     Args:
         settings: What was asked.
         outcomes: What was found.
         empty: What could not be measured.
         sources: The records.
     """
-    expected = expected_records(outcomes)
     of_columns = entries(settings, outcomes, empty)
     by_themselves = [outcome for outcome in outcomes if not outcome.cell.column]
+    caution = [*([Note(settings.caution)] if settings.caution else []), *unmet(settings, outcomes)]
     about = [Paragraph(text) for text in settings.about[1:]]
+    around = _around(settings, outcomes, sources)
+    if of_columns:
+        table = by_benchmark(settings, of_columns)
+        first = Section("Accuracy by benchmark", [*caution, *table, *about, *details(of_columns)])
+        around = [Section("Behind the numbers", [block for each in around for block in _behind(each)])]
+    else:
+        first = Section("What this shows", [*caution, *about])
     shown = examples(settings, outcomes)
     sections = [
-        Section("What this shows", [*([Note(settings.caution)] if settings.caution else []), *about]),
-        Section("Benchmarks", by_benchmark(settings, of_columns)),
+        first,
+        Section("What the own persona adds", gains(of_columns)),
         Section("Accuracy", accuracies(settings, by_themselves) if by_themselves else []),
-        Section("Another reference", by_reference(of_columns, settings.reference)),
-        *apart(sources, outcomes),
-        Section("How to read the numbers", meanings(outcomes)),
-        Section("The records", files(expected, {data: sources.health(data) for data in expected})),
-        Section("What was expected", expectations(outcomes)),
-        Section("Without a model", without_a_model(settings)),
-        Section("Training", training_curves(settings)),
-        Section("How long it took", durations(settings)),
+        Section("By file", by_file(settings, of_columns)),
+        Section("Another reference", by_reference(settings, of_columns)),
+        *apart(settings, sources, outcomes),
+        *around,
         Section("Examples", [Paragraph(INTRODUCTION), *shown] if shown else []),
     ]
     page = Page(
@@ -54,3 +71,27 @@ def write_report(
         footer=f"Made by alignx {manifest.versions()['alignx']}; `manifest.json` beside this page says how.",
     )
     return write(page, settings.output, "report")
+
+
+def _around(settings: EvaluateSettings, outcomes: Sequence[Outcome], sources: Sources) -> list[Section]:
+    """What stands around the numbers."""
+    expected = expected_records(outcomes)
+    return [
+        Section("How to read the numbers", meanings(outcomes)),
+        Section("What was expected", expectations(outcomes)),
+        Section("The records", files(expected, {data: sources.health(data) for data in expected})),
+        Section("How each number was made", provenance(settings, outcomes)),
+        Section("Without a model", without_a_model(settings)),
+        Section("Training", training_curves(settings)),
+        Section("How long it took", durations(settings)),
+    ]
+
+
+def _behind(section: Section) -> list[Block]:
+    """The blocks of a section behind a line that says what they are."""
+    notes = [block for block in section.blocks if isinstance(block, Note)]
+    rest = [block for block in section.blocks if not isinstance(block, Note)]
+    if not rest or any(isinstance(block, Fold) for block in rest):
+        return list(section.blocks)
+    captions = [plain(block.caption) for block in rest if isinstance(block, Table)]
+    return [*notes, Fold(_BEHIND.get(section.title) or captions[0], rest)]

@@ -9,7 +9,7 @@ from alignx.evaluation.grid_settings import EvaluateSettings
 from alignx.evaluation.outcomes import Outcome, notes_of
 from alignx.evaluation.rows import Expectation, Role
 from alignx.intervals import Estimate
-from alignx.pages import Block, Definitions, Figure, Paragraph, Row, Table, literal
+from alignx.pages import Block, Definitions, Figure, Note, Paragraph, Row, Table, literal
 from alignx.pages.document import Mark
 from alignx.prompts.condition import PersonaSource
 
@@ -39,7 +39,7 @@ def accuracies(settings: EvaluateSettings, outcomes: Sequence[Outcome]) -> list[
     if settings.limit is not None:
         said.append(f"Only the first {settings.limit} records of each file were read.")
     said += [f"{literal(note)}." for note in notes_of(outcomes)]
-    return [_forest(settings, outcomes), Table(columns, rows, " ".join(said)), _left_out(outcomes)]
+    return [_forest(settings, outcomes), Table(columns, rows, " ".join(said)), Paragraph(left_out(outcomes))]
 
 
 def expectations(outcomes: Sequence[Outcome]) -> list[Block]:
@@ -55,13 +55,25 @@ def expectations(outcomes: Sequence[Outcome]) -> list[Block]:
     return [Table(("row", "holds", "expected", "measured"), rows, f"{held} of {len(rows)} expectations hold.")]
 
 
+def unmet(settings: EvaluateSettings, outcomes: Sequence[Outcome]) -> list[Note]:
+    """What is not as expected, for the beginning of the page; nothing where all is."""
+    met = [o.met for o in outcomes if o.met is not None]
+    rows = [literal(f"{o.policy.name}, {o.cell.label}") for o in outcomes if o.met is False]
+    if not rows:
+        return []
+    said = f"**Not as expected** ({sum(met)} of {len(met)} expectations hold): {'; '.join(rows)}."
+    if settings.limit is not None:
+        said += f" Expectations are made for whole files; of each, the first {settings.limit} records were read."
+    return [Note(said)]
+
+
 def meanings(outcomes: Sequence[Outcome]) -> list[Block]:
     """The terms of the tables, and the notes of the rows."""
     by_label: dict[str, set[str]] = {}
     for o in outcomes:
-        by_label.setdefault(o.cell.label, set()).add(o.cell.note)
+        by_label.setdefault(_condition(o), set()).add(o.cell.note)
     notes = {
-        o.cell.label if len(by_label[o.cell.label]) == 1 else f"{o.policy.name}, {o.cell.label}": o.cell.note
+        _condition(o) if len(by_label[_condition(o)]) == 1 else f"{o.policy.name}, {_condition(o)}": o.cell.note
         for o in outcomes
         if o.cell.note
     }
@@ -76,11 +88,17 @@ def meanings(outcomes: Sequence[Outcome]) -> list[Block]:
         ("n, users, ties", "Records; users they are of; records where both sides are equal, which count as not right."),
         (
             "95 % interval",
-            "Student's t on the mean; variance clustered by user, or by target where no user is named. No resampling.",
+            "Wilson's for shares, mean ± t · error for differences; both with Student's t and an error clustered by "
+            "user, or by target where no user is named. No resampling.",
         ),
         ("policy alone, reference alone", "Share where that model itself finds the preferred response likelier."),
     ]
     return [Definitions([*terms, *notes.items()])]
+
+
+def _condition(outcome: Outcome) -> str:
+    """What a note is about: the condition of a benchmark, in all of its columns, or a row by itself."""
+    return outcome.cell.condition or outcome.cell.label
 
 
 def percent(share: float) -> str:
@@ -146,8 +164,8 @@ def _clusters(outcomes: Sequence[Outcome]) -> str:
     return {"user": "users", "target": "targets"}.get(grouped.pop(), "clusters") if len(grouped) == 1 else "clusters"
 
 
-def _left_out(outcomes: Sequence[Outcome]) -> Paragraph:
-    """What was skipped, cut or empty, which must not go unsaid."""
+def left_out(outcomes: Sequence[Outcome]) -> str:
+    """What was skipped, cut or empty, which must not go unsaid, as prose."""
     said = []
     for o in outcomes:
         counts = {
@@ -160,7 +178,7 @@ def _left_out(outcomes: Sequence[Outcome]) -> Paragraph:
         parts = [f"{count} {what}" for what, count in counts.items() if count]
         if parts:
             said.append(f"{o.policy.name}, {o.cell.label}: {', '.join(parts)}")
-    return Paragraph(literal("; ".join(said)) + "." if said else "No record was skipped and no prompt trimmed.")
+    return literal("; ".join(said)) + "." if said else "No record was skipped and no prompt trimmed."
 
 
 def _measured(outcome: Outcome, expected: Expectation) -> str:

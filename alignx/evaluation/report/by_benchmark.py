@@ -1,24 +1,34 @@
-"""The paper's tables: each policy in each column, beside what was published."""
+"""Accuracy by column: the chart, what the own persona adds, and every condition in numbers."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from alignx.evaluation.columns import Entry, gain
 from alignx.evaluation.grid_settings import EvaluateSettings
-from alignx.evaluation.published import Published, published
-from alignx.evaluation.report.accuracies import percent
+from alignx.evaluation.report.accuracies import left_out, percent
+from alignx.evaluation.report.layout import laid_out, measured
+from alignx.evaluation.report.main_table import (
+    cells_of,
+    expected_n,
+    is_oracle,
+    main_table,
+    notes_of_columns,
+    published_of,
+    tells_own,
+)
 from alignx.evaluation.report.tallied import corrected, estimated, of_few
-from alignx.evaluation.rows import Policy
-from alignx.intervals import smallest_difference
-from alignx.pages import Block, Definitions, Figure, Note, Paragraph, Row, Table, literal
+from alignx.intervals import Estimate, smallest_difference
+from alignx.pages import Block, Figure, Fold, Paragraph, Row, Table
 from alignx.pages.figures import Interval, Reference, intervals
 from alignx.prompts.condition import PersonaSource
 
-_TABLE_3 = "3"
-_DETAILS = ("policy", "column", "condition", "accuracy", "95 % interval", "n", "clusters", "ties", "published")
+__all__ = ["by_benchmark", "details", "gains", "published_of"]
+
+_DETAILS = ("policy", "column", "condition", "accuracy", "95 % interval", "n", "expected n", "clusters", "ties")
 
 
 def by_benchmark(settings: EvaluateSettings, entries: Sequence[Entry], *, name: str = "benchmarks") -> list[Block]:
-    """Accuracy by column, the published values beside, and what could not be measured.
+    """The paper's table and its chart, and what could not be measured.
 
     Args:
         settings: Which policies and columns.
@@ -27,83 +37,41 @@ def by_benchmark(settings: EvaluateSettings, entries: Sequence[Entry], *, name: 
     """
     if not entries:
         return []
-    return [
-        *_empty(entries),
-        *_unexpected(entries),
-        *_chart(settings, entries, name),
-        _table(entries),
-        *_gains(settings, entries),
-        *_notes(entries),
-    ]
-
-
-def published_of(policy: Policy, entry: Entry) -> Published | None:
-    """The paper's number for an entry; None where it has none, or the condition is not the paper's."""
-    column = entry.column.published
-    if column is None or not policy.published or not _as_published(entry):
-        return None
-    model, _, training = policy.published.rpartition(" ")
-    return published(
-        table=_TABLE_3,
-        model=model,
-        training=training,
-        benchmark=column.benchmark,
-        condition=column.condition,
-        metric="accuracy",
-    )
-
-
-def _as_published(entry: Entry) -> bool:
-    """Whether it is the condition of the paper's table: the user's own persona, all of its history."""
-    return all(
-        (outcome.cell.persona, outcome.cell.profile, outcome.cell.history) == (PersonaSource.OWN, None, "all")
-        for outcome in entry.parts
-    )
-
-
-def _empty(entries: Sequence[Entry]) -> list[Block]:
-    """Files that are absent, and cells that cannot be filled, with the reason of each."""
-    reasons: dict[str, list[str]] = {}
-    for entry in entries:
-        for one in entry.empty:
-            reasons.setdefault(one.reason, []).append(f"{entry.policy.name}, {one.cell.label}")
-    return [
-        Note(f"Not measured: {literal('; '.join(dict.fromkeys(rows)))}. {literal(reason)}.")
-        for reason, rows in reasons.items()
-    ]
-
-
-def _unexpected(entries: Sequence[Entry]) -> list[Block]:
-    said = dict.fromkeys(f"{entry.column.name} {words}" for entry in entries for words in entry.unexpected)
-    return [Note(f"Not as many records as published: {literal('; '.join(said))}.")] if said else []
+    return [*main_table(settings, entries), *_chart(settings, entries, name)]
 
 
 def _chart(settings: EvaluateSettings, entries: Sequence[Entry], name: str) -> list[Block]:
-    """Own accuracies with intervals, and the published points."""
+    """Own accuracies with intervals, the published values beside."""
     rows = []
     for entry in entries:
         found = entry.accuracy
-        if found is None or not _as_published(entry):
+        if found is None or not tells_own(entry):
             continue
-        rows.append(Interval(entry.policy.name, entry.column.name, 100 * found.mean, 100 * found.low, 100 * found.high))
         paper = published_of(entry.policy, entry)
-        if paper is not None:
-            value = paper.value
-            rows.append(Interval(f"{entry.policy.name}, published", entry.column.name, value, value, value))
+        ends = (100 * found.mean, 100 * found.low, 100 * found.high)
+        rows.append(Interval(entry.policy.name, entry.column.name, *ends, beside=paper.value if paper else None))
     if not rows:
         return []
     order = {column.name: place for place, column in enumerate(settings.columns)}
     rows.sort(key=lambda row: order[row.group])
-    svg = intervals(rows, name=name, xlabel="alignment accuracy, %", reference_lines=[Reference(50, "chance")])
-    told = "; ".join(f"{row.group}, {row.label}: {row.estimate:.1f} %" for row in rows)
-    caption = "Alignment accuracy by column with 95 % intervals. The published values come without intervals."
-    return [Figure(name, svg, told, caption)]
+    lines = [Reference(50, "chance")]
+    svg = intervals(rows, name=name, xlabel="alignment accuracy, %", reference_lines=lines, beside="published")
+    caption = "Alignment accuracy with the user's own persona, with 95 % intervals."
+    if any(row.beside is not None for row in rows):
+        caption += " The published values come without intervals."
+    return [Figure(name, svg, "; ".join(map(_told, rows)), caption)]
 
 
-def _table(entries: Sequence[Entry]) -> Table:
+def _told(row: Interval) -> str:
+    beside = "" if row.beside is None else f" (published {row.beside:.2f} %)"
+    return f"{row.group}, {row.label}: {row.estimate:.1f} %{beside}"
+
+
+def details(entries: Sequence[Entry]) -> list[Block]:
+    """Every column under every condition, folded."""
     rows = []
     for entry in entries:
-        found, paper = entry.accuracy, published_of(entry.policy, entry)
+        found = entry.accuracy
         rows.append(
             Row(
                 (
@@ -112,84 +80,107 @@ def _table(entries: Sequence[Entry]) -> Table:
                     entry.condition,
                     *estimated(found),
                     str(entry.n),
+                    str(expected_n(cells_of(entry)) or "–"),
                     str(found.clusters) if found else "–",
                     str(entry.ties),
-                    f"{paper.value:.2f}" if paper else "–",
                 ),
-                "strong" if _as_published(entry) else "",
+                "strong" if tells_own(entry) else "",
             )
         )
     caption = (
-        "Alignment accuracy in %: how often training moved the model towards what the user prefers, strictly; ties "
-        "count as not right. A dash is a column of which a file could not be measured, or which the paper does not print."
+        "Accuracy in %; ties count as not right. The expected n is the published one. A dash is a column of which a "
+        "file could not be measured."
     )
-    return Table(_DETAILS, rows, caption + of_few(entry.accuracy.clusters for entry in entries if entry.accuracy))
+    few = of_few(entry.accuracy.clusters for entry in entries if entry.accuracy)
+    conditions = len({entry.condition for entry in entries})
+    said = left_out([outcome for entry in entries for outcome in entry.parts])
+    title = f"Every condition in numbers: {len(rows)} rows, {conditions} conditions, with n, ties and what was left out"
+    elsewhere = {entry.column.name for entry in entries if _is_shown(entry)}
+    notes = notes_of_columns([entry for entry in entries if entry.column.name not in elsewhere])
+    return [Fold(title, [Table(_DETAILS, rows, caption + few), Paragraph(said), *notes])]
 
 
-def _gains(settings: EvaluateSettings, entries: Sequence[Entry]) -> list[Block]:
-    """What the user's own persona adds to every other one, record by record, corrected for the number of rows."""
-    pairs = list(_own_against_others(settings, entries))
+def _is_shown(entry: Entry) -> bool:
+    """Whether the main table or the section about the history has the notes of its column."""
+    grown = any(isinstance(cell.history, int) for cell in cells_of(entry))
+    return tells_own(entry) or is_oracle(entry) or grown
+
+
+@dataclass(frozen=True)
+class _Gain:
+    own: Entry
+    other: Entry
+    found: Estimate
+    p: str
+
+
+def gains(entries: Sequence[Entry]) -> list[Block]:
+    """What the user's own persona adds to another's and to none, record by record, corrected for their number."""
+    pairs = list(_own_against_others(entries))
     if not pairs:
         return []
     differences = [gain(own, other) for own, other in pairs]
     tested = corrected(differences)
+    found = [_Gain(*pair, each, p) for pair, each, p in zip(pairs, differences, tested, strict=True)]
+    return [*_over_another(found), _each_gain(found)]
+
+
+def _over_another(found: Sequence[_Gain]) -> list[Block]:
+    """The gain over another user's persona, a row a policy and a column a benchmark."""
+    over = [each for each in found if _persona(each.other) is PersonaSource.OTHER]
+    columns = list(dict.fromkeys(each.own.column.name for each in over))
+    rows: list[Row] = []
+    for policy in dict.fromkeys(each.own.policy.name for each in over):
+        mine = {each.own.column.name: each for each in over if each.own.policy.name == policy}
+        values = {column: each.found for column, each in mine.items()}
+        tests = {"p, corrected": {column: each.p for column, each in mine.items()}}
+        rows += measured(policy, values, columns, signed=True, beneath=tests)
+    if not rows:
+        return []
+    caption = (
+        "What is personalisation: accuracy with the user's own persona minus that with another user's, in points, "
+        f"record by record. p is corrected for all {len(found)} differences (Holm), those from no persona among them."
+    )
+    return [laid_out(columns, rows, caption, "policy")]
+
+
+def _each_gain(found: Sequence[_Gain]) -> Fold:
     rows = [
         (
-            own.policy.name,
-            own.column.name,
-            other.condition,
-            *estimated(difference, signed=True),
-            p,
-            percent(smallest_difference(difference)),
+            each.own.policy.name,
+            each.own.column.name,
+            each.other.condition,
+            *estimated(each.found, signed=True),
+            each.p,
+            percent(smallest_difference(each.found)),
         )
-        for (own, other), difference, p in zip(pairs, differences, tested, strict=True)
+        for each in found
     ]
-    columns = ("policy", "column", "own persona minus", "points", "95 % interval", "p", "smallest to be seen")
-    caption = (
-        "What is personalisation: accuracy with the user's own persona minus that with another condition, on the same "
-        "records. p is corrected for the number of rows (Holm); the last column is the difference that these records "
-        "show four times in five."
+    columns = (
+        "policy",
+        "column",
+        "own persona minus",
+        "points",
+        "95 % interval",
+        "p, corrected",
+        "smallest to be seen",
     )
-    return [Table(columns, rows, caption)]
+    caption = (
+        "The last column is the smallest difference that so many records, as alike as these, show four times in five."
+    )
+    title = f"Each of {len(found)} differences, and the smallest that so many records can show"
+    return Fold(title, [Table(columns, rows, caption)])
 
 
-def _own_against_others(settings: EvaluateSettings, entries: Sequence[Entry]) -> Iterator[tuple[Entry, Entry]]:
+def _own_against_others(entries: Sequence[Entry]) -> Iterator[tuple[Entry, Entry]]:
     for own in entries:
-        if not own.parts or own.empty or not _as_published(own):
+        if own.empty or not tells_own(own):
             continue
         for other in entries:
             same = (other.policy, other.column.name) == (own.policy, own.column.name)
-            persona = {outcome.cell.persona for outcome in other.parts}
-            if same and not other.empty and persona in ({PersonaSource.OTHER}, {PersonaSource.NONE}):
+            if same and not other.empty and _persona(other) in (PersonaSource.OTHER, PersonaSource.NONE):
                 yield own, other
 
 
-def _notes(entries: Sequence[Entry]) -> list[Block]:
-    """What readers should know of columns."""
-    notes = {entry.column.name: entry.column.note for entry in entries if entry.column.note}
-    return [Definitions(list(notes.items()))] if notes else []
-
-
-def by_reference(entries: Sequence[Entry], main: str) -> list[Block]:
-    """How much accuracies depend on what they are measured against.
-
-    Args:
-        entries: What was found.
-        main: What the report calls the reference that all other tables use.
-    """
-    rows = []
-    for entry in entries:
-        names = list(dict.fromkeys(name for outcome in entry.parts for name in outcome.against))
-        for outcome in entry.parts if names and not entry.empty else ():
-            label = f"{entry.policy.name}, {outcome.cell.label}"
-            rows.append((label, literal(main), *estimated(outcome.found.accuracy)))
-            rows += [(label, name, *estimated(found.accuracy)) for name, found in outcome.against.items()]
-    if not rows:
-        return []
-    caption = "The same policy's scores against one reference and another, on the same prompts."
-    return [
-        Paragraph(
-            "An alignment accuracy says what training changed relative to a reference; with another, it is another."
-        ),
-        Table(("row", "reference", "accuracy", "95 % interval"), rows, caption),
-    ]
+def _persona(entry: Entry) -> PersonaSource:
+    return cells_of(entry)[0].persona

@@ -1,44 +1,82 @@
 """Robustness: accuracy as the history grows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from alignx.evaluation.breakdown.history import Growth, Point
 from alignx.evaluation.report.accuracies import percent
 from alignx.evaluation.report.tallied import COLUMNS, READING, corrected, estimated, of_few, tallied
 from alignx.intervals import Estimate
-from alignx.pages import Block, Figure, Note, Row, Table, literal
+from alignx.pages import Block, Figure, Fold, Note, Paragraph, Row, Table, literal
 from alignx.pages.figures import Band, bands
 
+Paper: TypeAlias = Mapping[tuple[str, str], Mapping[int, float]]
+"""Published accuracies in percent, by what the report calls policy and source, then by items of history."""
+
 _AT_MOST = 5
-"""Policies in one chart."""
+"""Lines in one chart."""
+_SHORT = 600
+"""Letters of a note that a reader is shown without asking for it."""
+_CHARTS = 4
+"""Charts that a reader is shown without asking for them."""
 _COLUMNS = ("policy, history: items", *COLUMNS)
 
 
-def by_history(found: Sequence[Growth], *, name: str = "history") -> list[Block]:
-    """What more history adds: a chart for each source of history, and a table.
+def by_history(found: Sequence[Growth], *, name: str = "history", paper: Paper | None = None) -> list[Block]:
+    """What more history adds: a chart for each source of history, and the numbers folded.
 
     Args:
         found: A series for each policy and source.
         name: Begins the names of the figures.
+        paper: The published values, drawn as lines without an interval.
     """
     if not found:
         return []
-    charts = [_chart(f"{name}-{number}", series) for number, series in enumerate(_together(found), start=1)]
+    known = paper or {}
+    together = enumerate(_together(found, known), start=1)
+    charts = [
+        (_chart(name, number, series, known), any(_lines(each, known) > 1 for each in series))
+        for number, series in together
+    ]
     points = [
         (f"{growth.policy}, {growth.source}: {point.items}", point) for growth in found for point in growth.points
     ]
-    return [*_cautions(found), *charts, _table(points), *_those_who_have(points)]
+    cautions = _cautions(found)
+    long = [Paragraph(note.text) for note in cautions if len(note.text) > _SHORT]
+    short: list[Block] = [note for note in cautions if len(note.text) <= _SHORT]
+    if long:
+        short.append(Note("Not every record was told what its label says; the numbers below say which, and how many."))
+    numbers: list[Block] = [_table(points), *long, *_those_who_have(points)]
+    return [*_most_telling(charts), *short, Fold(f"The same in numbers: {len(points)} rows", numbers)]
 
 
-def _together(found: Sequence[Growth]) -> Iterator[Sequence[Growth]]:
+def _most_telling(charts: Sequence[tuple[Figure, bool]]) -> list[Block]:
+    """All charts where they are few; else those beside the paper's, or the first, and the others folded."""
+    if len(charts) <= _CHARTS:
+        return [chart for chart, _ in charts]
+    beside = [chart for chart, is_beside in charts if is_beside] or [chart for chart, _ in charts[:_CHARTS]]
+    others = [chart for chart, _ in charts if chart not in beside]
+    return [*beside, Fold(f"{len(others)} more charts", others)] if others else list(beside)
+
+
+def _together(found: Sequence[Growth], paper: Paper) -> Iterator[Sequence[Growth]]:
     """The series of one source that have something to draw, as many as one chart can hold."""
     sources: dict[str, list[Growth]] = {}
     for growth in found:
         if _drawable(growth):
             sources.setdefault(growth.source, []).append(growth)
     for series in sources.values():
-        for start in range(0, len(series), _AT_MOST):
-            yield series[start : start + _AT_MOST]
+        chart: list[Growth] = []
+        for growth in series:
+            if sum(_lines(each, paper) for each in [*chart, growth]) > _AT_MOST:
+                yield chart
+                chart = []
+            chart.append(growth)
+        yield chart
+
+
+def _lines(growth: Growth, paper: Paper) -> int:
+    return 1 + ((growth.policy, growth.source) in paper)
 
 
 def _drawable(growth: Growth) -> list[tuple[int, Estimate]]:
@@ -67,19 +105,29 @@ def _cautions(found: Sequence[Growth]) -> list[Note]:
     return notes
 
 
-def _chart(name: str, found: Sequence[Growth]) -> Figure:
+def _chart(name: str, number: int, found: Sequence[Growth], paper: Paper) -> Figure:
+    name = f"{name}-{number}"
     source = found[0].source
     series = [_band(growth) for growth in found]
+    printed = {growth.policy: values for growth in found if (values := paper.get((growth.policy, source)))}
+    for policy, values in printed.items():
+        ys = list(values.values())
+        series.append(Band(f"{policy}, published", list(values), ys, ys, ys))
     svg = bands(series, name=name, xlabel="history items asked for", ylabel=f"{source}: alignment accuracy, %")
     told = "; ".join(
         f"{growth.policy}: {', '.join(f'{percent(each.mean)} % with {items}' for items, each in _drawable(growth))}"
         for growth in found
     )
-    caption = (
-        f"Accuracy as the history grows, {literal(source)}, over all records whatever they have; the bands are 95 % "
-        "intervals of each length by itself. The lengths are about the same records, so whether one is better than "
-        "another is in the column of differences, not in whether the bands overlap."
-    )
+    for policy, values in printed.items():
+        told += f"; {policy}, published: {', '.join(f'{value:.1f} % with {items}' for items, value in values.items())}"
+    caption = f"Accuracy as the history grows, {literal(source)}, over all records whatever they have."
+    if number == 1:
+        caption += (
+            " The bands are 95 % intervals of each length by itself. All are of the same records, so whether one is "
+            "better than another is in the column of differences, not in whether the bands overlap."
+        )
+    if printed:
+        caption += " The published lines come without intervals."
     return Figure(name, svg, f"{source}: {told}", caption)
 
 

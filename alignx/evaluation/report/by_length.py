@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from alignx.evaluation.breakdown import Bin
 from alignx.evaluation.breakdown.lengths import EQUAL, ByLength
+from alignx.evaluation.report.layout import short_or_folded
 from alignx.evaluation.report.tallied import COLUMNS, READING, drawn, estimated, of_few, tallied
-from alignx.pages import Block, Definitions, Figure, Row, Table
+from alignx.pages import Block, Definitions, Figure, Fold, Paragraph, Row, Table
 from alignx.pages.figures import Reference, intervals
 
 _COLUMNS = (
@@ -15,7 +16,7 @@ _COLUMNS = (
 
 
 def by_length(found: Mapping[str, ByLength], *, name: str = "lengths") -> list[Block]:
-    """Whether policies prefer what users prefer or what is longer.
+    """Whether policies prefer what users prefer or what is longer: in short, and folded by how much longer.
 
     Args:
         found: By what the report calls the row.
@@ -23,7 +24,11 @@ def by_length(found: Mapping[str, ByLength], *, name: str = "lengths") -> list[B
     """
     if not found:
         return []
-    return [_shares(found), _chart(name, found), _table(found), _meanings()]
+    if all(each.equal == each.n for each in found.values()):
+        return [Paragraph("Both responses have as many tokens in every record, so length decides nothing.")]
+    title = f"Accuracy by how much longer the chosen response is: chart and numbers of {len(found)} rows"
+    shares = short_or_folded(f"Length and choice in {len(found)} rows", _shares(found))
+    return [shares, Fold(title, [_chart(name, found), _table(found), _meanings()])]
 
 
 def _shares(found: Mapping[str, ByLength]) -> Table:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 from alignx.pages.figures.paper import (
     LEADING,
@@ -14,12 +15,20 @@ from alignx.pages.figures.paper import (
     number_series,
     wrap,
 )
-from alignx.pages.figures.svg import GRID, INK, MUTED, SERIES, SIZE, SMALL, drawing
+from alignx.pages.figures.svg import BACKGROUND, GRID, INK, MUTED, SERIES, SIZE, SMALL, drawing
 
 _TICKS = (0, 25, 50, 75, 100)
 _LABELS_AT_MOST = 0.36 * WIDTH
 _REFERENCE_LINE = 15.0
 _HEADING = 24.0
+_BESIDE_LINE = 22.0
+_HOLLOW: Final[dict[str, Any]] = {
+    "marker": "D",
+    "markersize": 5.5,
+    "color": INK,
+    "markerfacecolor": BACKGROUND,
+    "markeredgewidth": 1.3,
+}
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,7 @@ class Interval:
         low: Lower end of the interval.
         high: Upper end.
         series: Rows of one series have one colour; a legend explains them where a group has more than one.
+        beside: Another value of the same, such as a published one, drawn as a hollow mark.
     """
 
     label: str
@@ -41,6 +51,7 @@ class Interval:
     low: float
     high: float
     series: str = ""
+    beside: float | None = None
 
     def __post_init__(self) -> None:
         if not self.low <= self.estimate <= self.high:  # also when one is not a number
@@ -64,18 +75,29 @@ def intervals(
     name: str,
     xlabel: str,
     reference_lines: Sequence[Reference] = (),
+    beside: str = "",
 ) -> str:
     """A dot and an interval for each row on a scale from 0 to 100 %, under the headings of the groups.
 
     An interval that goes on beyond the scale ends at its edge.
 
+    Args:
+        rows: From top to bottom.
+        name: What the figure is called.
+        xlabel: What the scale is.
+        reference_lines: Values to compare all rows with.
+        beside: What the hollow marks are; needed where a row has one.
+
     Raises:
-        ValueError: There is no row, or the name is unsuitable.
+        ValueError: There is no row, a mark is not explained, or the name is unsuitable.
     """
     if not rows:
         raise ValueError(f"figure {name!r}: got no rows, expected at least one")
+    marked = any(row.beside is not None for row in rows)
+    if marked and not beside:
+        raise ValueError(f"figure {name!r}: got rows with a value beside, expected to be told what it is (beside)")
     with drawing():
-        return _Forest(rows, xlabel, reference_lines).svg(name)
+        return _Forest(rows, xlabel, reference_lines, beside if marked else "").svg(name)
 
 
 @dataclass
@@ -85,6 +107,7 @@ class _Forest:
     rows: Sequence[Interval]
     xlabel: str
     references: Sequence[Reference]
+    beside: str = ""
     groups: dict[str, list[Interval]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -98,7 +121,8 @@ class _Forest:
 
     def svg(self, name: str) -> str:
         levels = self._levels()
-        legend = legend_places(list(self.series))[1] if self.explained else 0.0
+        below = legend_places(list(self.series))[1] if self.explained else 0.0
+        legend = below + _BESIDE_LINE if self.beside else below
         first = legend + _REFERENCE_LINE * (1 + max(levels)) if levels else legend
         last = first + sum(map(self._height, self.groups.items()))
         captions = wrap(self.xlabel, WIDTH, SMALL)
@@ -106,6 +130,9 @@ class _Forest:
         if self.explained:
             looks = [{"marker": marker, "markersize": 5.5, "linewidth": 1.8} for marker in MARKERS]
             draw_legend(self.paper, 0, self.series, looks)
+        if self.beside:
+            self.paper.line([6], [below + 6], **_HOLLOW)
+            self.paper.text(15, below + 6, self.beside, fontsize=SMALL)
         self._scale(first, last, captions)
         self._references(levels, legend, last)
         top = first
@@ -180,6 +207,8 @@ class _Forest:
         self.paper.line(ends, [middle] * 2, color=SERIES[number], linewidth=2.2, solid_capstyle="round")
         look = {"marker": MARKERS[number], "markersize": 6.5, "markeredgewidth": 0}
         self.paper.line([self._x(row.estimate)], [middle], color=SERIES[number], **look)
+        if row.beside is not None:
+            self.paper.line([self._x(row.beside)], [middle], **_HOLLOW)
         self.paper.text(WIDTH, middle, f"{row.estimate:.1f}", ha="right", color=INK)
 
 

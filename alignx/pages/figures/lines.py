@@ -27,6 +27,10 @@ _FEW = 12
 """Up to this many points of a line are marked, so that a line of one point is seen at all."""
 _BETWEEN = 14.0
 """Points from one panel to the next."""
+_TALL = 150.0
+"""Points of height from which a panel has room for more ticks."""
+_NEAREST = 1 / 20
+"""Share of the width that labels of up to three digits are apart at least."""
 _MARGIN = 10.0
 """Points at the right of a panel, for half of the last label below it."""
 
@@ -159,10 +163,13 @@ class _Panels:
     def _set_ticks(self, axes: "Axes", panel: Panel) -> None:
         from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-        ys = _inside(MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(*axes.get_ylim()), axes.get_ylim())
+        most = 5 if self.height < _TALL else 7
+        ys = _inside(MaxNLocator(most, steps=[1, 2, 5, 10]).tick_values(*axes.get_ylim()), axes.get_ylim())
         axes.set_yticks(ys, written(ys))
         given = sorted({x for line in panel.lines for x in line.xs})
-        if not self.log2:
+        if not self.log2 and _have_room(given):
+            xs = given
+        elif not self.log2:
             whole = all(float(x).is_integer() for x in given)
             xs = _inside(MaxNLocator(6, integer=whole).tick_values(*axes.get_xlim()), axes.get_xlim())
         elif len(given) <= 8 and all(after >= 1.8 * before for before, after in pairwise(given)):
@@ -171,6 +178,15 @@ class _Panels:
             xs = _inside(LogLocator(base=2, numticks=8).tick_values(*axes.get_xlim()), axes.get_xlim())
         axes.set_xticks(xs, written(xs))
         axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _have_room(xs: Sequence[float]) -> bool:
+    """Whether the labels of a few given numbers would not touch each other."""
+    return (
+        len(xs) <= 8
+        and len(written(xs)[-1]) <= 3
+        and all(_NEAREST * (xs[-1] - xs[0]) <= after - before for before, after in pairwise(xs))
+    )
 
 
 def _inside(ticks: Iterable[float], limits: tuple[float, float]) -> list[float]:

@@ -28,6 +28,15 @@ SERIES = {
 }
 
 
+def test_lengths_under_which_nobody_was_told_another_prompt_are_no_comparisons() -> None:
+    told = {0: 0, 4: 4, 8: 4}  # no record has eight
+    series = {items: moved({"a": 1.0, "b": -1.0}, history_items=n) for items, n in told.items()}
+    found = growth("ICA", "UGC", series)
+    assert [point.difference is None for point in found.points] == [True, False, True]
+    ready = {items: moved({"a": 1.0, "b": -1.0}, history_items=items, profile="ready") for items in (0, 4)}
+    assert growth("PBA", "UGC", ready).points[1].difference is None
+
+
 def test_a_series_by_hand() -> None:
     found = growth("ICA", "UGC", SERIES)
     assert (found.policy, found.source) == ("ICA", "UGC")

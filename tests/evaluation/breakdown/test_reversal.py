@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from alignx.errors import DataError
 from alignx.evaluation.accuracy import compare
 from alignx.evaluation.breakdown import Moves
+from alignx.evaluation.breakdown.moves import together
 from alignx.evaluation.breakdown.reversal import find_unturned, reversal
 from alignx.evaluation.outcomes import margins
 from alignx.intervals import clustered_mean
@@ -149,6 +150,19 @@ def test_no_number_is_lost_in_the_json() -> None:
     assert found["joint"]["mean"] == 0.25
     assert (found["ties"], found["reversed_ties"], found["tied"], found["unturned"]) == (2, 2, 3, 1)
     assert math.isclose(found["flip"]["mean"], 3 / 8)
+
+
+def test_files_of_a_column_are_told_apart_and_may_count_alike() -> None:
+    own = together({"one": moved({"a": 1.0, "b": 1.0, "c": -1.0}), "two": moved({"a": 1.0})})
+    turned = together({"one": moved({"a": -1.0, "b": 1.0, "c": 1.0}), "two": moved({"a": -1.0})})
+    parts = {name: name.partition("/")[0] for name in own.scores}
+    every_record, every_file = reversal(own, turned), reversal(own, turned, parts=parts)
+    assert (every_record.n, every_file.n) == (4, 4)
+    assert (every_record.accuracy.mean, every_record.joint.mean) == (3 / 4, 2 / 4)
+    assert every_file.accuracy.mean == pytest.approx((2 / 3 + 1) / 2)
+    assert every_file.joint.mean == pytest.approx((1 / 3 + 1) / 2)
+    assert every_file.difference.mean == pytest.approx((1 / 3 - 2 / 3 + 0) / 2)
+    assert every_file.accuracy.clusters == 3, "the users of both files, one of whom is in both"
 
 
 # What reversal cannot turn

@@ -262,7 +262,8 @@ def test_a_length_that_no_record_has_is_not_drawn_and_is_in_the_table() -> None:
 def test_complete_histories_need_no_note_and_no_second_table() -> None:
     series = {n: moved({"a": 1.0, "b": -1.0}, history_items=n) for n in (0, 2)}
     blocks = by_history([growth("ICA", "PAIR", series)])
-    assert [type(block) for block in blocks] == [Figure, Table]
+    assert [type(block) for block in blocks] == [Figure, Fold]
+    assert len(blocks_of(Table, blocks)) == 1
 
 
 def test_profiles_that_no_history_changes_are_said() -> None:
@@ -349,3 +350,12 @@ def test_p_values_are_corrected_for_those_that_there_are() -> None:
 def test_a_mean_that_is_none_has_dashes() -> None:
     assert estimated(None) == ("–", "–")
     assert estimated(Estimate(0.1, -0.05, 0.25, 9, 9, 0.1), signed=True) == ("+10.0", "[-5.0, +25.0]")
+
+
+def test_where_no_response_is_longer_that_is_said_and_nothing_else() -> None:
+    alike = moved({"a": 1.0, "b": -1.0}, chosen_tokens=3, rejected_tokens=3)
+    (said_so,) = by_length({"ICA": find_lengths(alike), "PBA": find_lengths(alike)})
+    assert isinstance(said_so, Paragraph)
+    assert "as many tokens in every record" in said_so.text
+    mixed = by_length({"ICA": find_lengths(alike), "PBA": find_lengths(test_lengths.PAIRS)})
+    assert cells(mixed)["ICA"][:2] == ("2", "2")
