@@ -11,13 +11,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from alignx import manifest
 from alignx.drafts import Drafts, Words, is_whole
-from alignx.errors import DataError, SettingsError
+from alignx.errors import DataError
 from alignx.evaluation.settings import ScoreSettings
 from alignx.manifest import Manifest, ModelIdentity
 from alignx.models.candidates import BATCH_TOKENS, Candidates
 from alignx.models.loading import Attention, ModelFiles, choose_dtype, find_model, has_accelerator, load_model
 from alignx.models.score_cache import ScoreCache, Scores, default_folder, pair_key
-from alignx.prompts import Condition, EncodedPair, Encoder, PairEncoder, choose_condition, load_tokenizer
+from alignx.prompts import Condition, EncodedPair, Encoder, PairEncoder, condition_asked_for, load_tokenizer
 from alignx.prompts.pairs import describe_counts, read_all
 from alignx.records import Records
 
@@ -151,29 +151,11 @@ class _Run:
     def _condition(self, files: ModelFiles) -> Condition:
         """The condition to score under; why it is this one goes into the manifest."""
         settings = self.settings
-        wanted = settings.wanted()
-        if settings.like is not None:
-            return self._condition_like(settings.like, wanted)
-        if "method" not in wanted:
-            raise SettingsError("--method is required without --like: ica or pba")
-        chosen = choose_condition(files.name, wanted, settings.revision, files.folder)
-        for warning in chosen.warnings:
-            self._say(f"warning: {warning}")
-        self._reason = "set by --preset" if settings.preset else chosen.reason
-        self._say(f"{chosen.condition.method.upper()} in preset {chosen.condition.preset} ({self._reason})")
+        chosen = condition_asked_for(settings.wanted(), settings.like, files.name, settings.revision, files.folder)
+        for line in chosen.words:
+            self._say(line)
+        self._reason = chosen.reason
         return chosen.condition
-
-    def _condition_like(self, like: Path, wanted: dict[str, Any]) -> Condition:
-        if wanted:
-            names = ", ".join("--" + name.replace("_", "-") for name in wanted)
-            raise SettingsError(f"--like copies the whole condition of {like}, so it cannot be joined with {names}")
-        found = manifest.read(like)
-        if found.condition is None:
-            raise DataError(f"{like}: its manifest says no condition; expected the scores of a policy")
-        condition = Condition.model_validate(found.condition)
-        self._reason = f"as {like} was scored"
-        self._say(f"{condition.method.upper()} in preset {condition.preset} ({self._reason})")
-        return condition
 
     def _manifest(
         self, records: Records, condition: Condition, identity: ModelIdentity, counts: dict[str, Any]

@@ -9,7 +9,7 @@ from typing import Any
 
 from alignx import manifest
 from alignx.drafts import Drafts, Words
-from alignx.errors import DataError, PartialError, SettingsError
+from alignx.errors import PartialError, SettingsError
 from alignx.generation.backends import Backend, Said
 from alignx.generation.local import LocalModel
 from alignx.generation.prompting import PromptEncoder
@@ -18,7 +18,7 @@ from alignx.generation.served import ServedModel
 from alignx.generation.settings import GenerateSettings
 from alignx.manifest import Manifest, digest
 from alignx.models.loading import has_accelerator
-from alignx.prompts import Condition, EncodedPair, PairEncoder, choose_condition
+from alignx.prompts import Condition, EncodedPair, PairEncoder, condition_asked_for
 from alignx.prompts.pairs import describe_counts, read_all
 from alignx.records import Records
 
@@ -181,28 +181,12 @@ class _Run:
 
     def _condition(self, backend: Backend) -> Condition:
         """What the model is told; why it is this goes into the manifest."""
-        settings, wanted = self.settings, self.settings.wanted()
-        if settings.like is not None:
-            condition = self._condition_like(settings.like, wanted)
-        elif "method" not in wanted:
-            raise SettingsError("--method is required without --like: ica or pba")
-        else:
-            chosen = choose_condition(backend.name, wanted, settings.revision, backend.folder)
-            for warning in chosen.warnings:
-                self._say(f"warning: {warning}")
-            condition, self._reason = chosen.condition, "set by --preset" if settings.preset else chosen.reason
-        self._say(f"{condition.method.upper()} in preset {condition.preset} ({self._reason})")
-        return condition
-
-    def _condition_like(self, like: Path, wanted: dict[str, Any]) -> Condition:
-        if wanted:
-            names = ", ".join("--" + name.replace("_", "-") for name in wanted)
-            raise SettingsError(f"--like copies the whole condition of {like}, so it cannot be joined with {names}")
-        found = manifest.read(like)
-        if found.condition is None:
-            raise DataError(f"{like}: its manifest says no condition; expected responses or scores of a policy")
-        self._reason = f"as in {like}"
-        return Condition.model_validate(found.condition)
+        settings = self.settings
+        chosen = condition_asked_for(settings.wanted(), settings.like, backend.name, settings.revision, backend.folder)
+        for line in chosen.words:
+            self._say(line)
+        self._reason = chosen.reason
+        return chosen.condition
 
     def _manifest(self, records: Records, condition: Condition, backend: Backend) -> Manifest:
         """What will be said, as far as it is known before the records are read."""

@@ -1,6 +1,6 @@
 """What a model is asked: persona selection, rendering, encoding to token ids within a budget."""
 
-from alignx.prompts.choice import ChosenCondition, choose_condition
+from alignx.prompts.choice import ChosenCondition, choose_condition, condition_asked_for
 from alignx.prompts.condition import Condition, Method, PersonaSource, ProfileSource
 from alignx.prompts.encoding import Encoder, load_tokenizer
 from alignx.prompts.pairs import EncodedPair, PairEncoder
@@ -20,6 +20,7 @@ __all__ = [
     "Told",
     "choose_condition",
     "choose_donors",
+    "condition_asked_for",
     "load_tokenizer",
     "render",
     "tell",

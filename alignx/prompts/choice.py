@@ -1,14 +1,14 @@
 """Which condition a model is asked under: what its checkpoint says, unless told otherwise."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from alignx import manifest
-from alignx.errors import SettingsError
+from alignx.errors import DataError, SettingsError
 from alignx.manifest import Manifest
 from alignx.prompts.condition import Condition
 from alignx.settings import explain
@@ -24,6 +24,46 @@ class ChosenCondition:
     condition: Condition
     reason: str
     warnings: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> list[str]:
+        """What a user should know of it, a line each."""
+        chosen = f"{self.condition.method.upper()} in preset {self.condition.preset} ({self.reason})"
+        return [*(f"warning: {warning}" for warning in self.warnings), chosen]
+
+
+def condition_asked_for(
+    wanted: Mapping[str, Any],
+    like: Path | None,
+    model: str | None,
+    revision: str | None = None,
+    folder: Path | None = None,
+) -> ChosenCondition:
+    """The condition of a command that takes ``--like``: that of another output, else the model's own.
+
+    Args:
+        wanted: What the user set, by the names of :class:`Condition`.
+        like: An output whose whole condition to copy.
+        model: Folder or hub id.
+        revision: Of the hub id.
+        folder: Where its files are on this machine.
+
+    Raises:
+        DataError: ``like`` or the checkpoint says no condition that can be read.
+        SettingsError: Both ``like`` and a condition were given, neither says the method, or it is impossible.
+    """
+    if like is None:
+        if "method" not in wanted:
+            raise SettingsError("--method is required without --like: ica or pba")
+        chosen = choose_condition(model, wanted, revision, folder)
+        return replace(chosen, reason="set by --preset") if "preset" in wanted else chosen
+    if wanted:
+        names = ", ".join("--" + name.replace("_", "-") for name in wanted)
+        raise SettingsError(f"--like copies the whole condition of {like}, so it cannot be joined with {names}")
+    found = manifest.read(like)
+    if found.condition is None:
+        raise DataError(f"{like}: its manifest says no condition; expected the scores or responses of a policy")
+    return ChosenCondition(Condition.model_validate(found.condition), f"as for {like}")
 
 
 def choose_condition(

@@ -301,7 +301,7 @@ def test_like_copies_the_condition_of_responses_and_of_scores(model: Path, data:
     first = run(settings(model, data, tmp_path / "first", method="pba", history=2, preset="released-eval"))
     found = run(settings(model, data, tmp_path / "second", like=first, seed=5))
     assert manifest.read(found).condition == manifest.read(first).condition
-    assert manifest.read(found).condition_reason == f"as in {first}"
+    assert manifest.read(found).condition_reason == f"as for {first}"
     of = {"method": "ica", "history": 1, "dtype": "float32"}
     scored = score(ScoreSettings(model=str(model), data=str(data), output=tmp_path / "scores", limit=3, **of))
     found = run(settings(model, data, tmp_path / "third", like=scored, limit=3))
