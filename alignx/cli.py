@@ -135,6 +135,23 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         "alignx.judging.settings:TableSettings",
         "alignx.judging.table:table",
     ),
+    ("judge", "calibrate"): Command(
+        "measure a judge where the user's choice is known",
+        "alignx.judging.check_settings:CalibrateSettings",
+        "alignx.judging.calibrating:calibrate",
+        "the same command goes on from the replies that are there",
+    ),
+    ("judge", "selftest"): Command(
+        "try to mislead a judge: canary attacks, a constant answer",
+        "alignx.judging.check_settings:SelftestSettings",
+        "alignx.judging.selftest:selftest",
+        "the same command goes on from the replies that are there",
+    ),
+    ("judge", "oracle"): Command(
+        "judge by a synthetic world's truth, as a local server",
+        "alignx.judging.oracle:OracleSettings",
+        "alignx.judging.oracle:serve",
+    ),
 }
 
 

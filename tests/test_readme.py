@@ -26,6 +26,7 @@ SCRIPTS = {
     "scripts/train_ica.sh": ("train",),
     "scripts/train_pba.sh": ("train",),
 }
+RESPONSES = [f"{method}{whose}" for method in ("ica", "pba") for whose in ("", "-reference", "-other-user")]
 CONFIG = {"scripts/train_ica.sh": "configs/train/ica.yaml", "scripts/train_pba.sh": "configs/train/pba.yaml"}
 
 
@@ -82,9 +83,31 @@ def run(*words: str, environment: dict[str, str] | None = None) -> str:
     return done.stdout
 
 
+def judged_by_the_oracle(demo: Path, said: str) -> dict[Path, int]:
+    """Check the win rates of a demo, and that each page says who judged; returns when each file was written."""
+    found = json.loads((demo / "win-rates/win-rates.json").read_text())
+    rows = [(row["candidate"], row["baseline"], row["benchmark"].partition(": ")[2]) for row in found["rows"]]
+    assert rows == [
+        ("ica ICA", "tiny ICA", "trained or not"),
+        ("pba PBA", "tiny PBA", "trained or not"),
+        ("ica ICA", "ica ICA", "told of this user or of another"),
+        ("pba PBA", "pba PBA", "told of this user or of another"),
+        ("ica ICA", "pba PBA", "which method"),
+    ]
+    assert all(row["benchmark"].startswith("synthetic world, by an oracle: ") for row in found["rows"])
+    assert all(row["wins"] + row["ties"] + row["losses"] == row["pairs"] == 16 for row in found["rows"])
+    pages = sorted(demo.glob("win-rates/**/win-rate*.html"))
+    assert len(pages) == 6
+    assert all("synthetic-world-oracle" in page.read_text() for page in pages)
+    assert said.count("the verdicts of an oracle for a synthetic world, not of a real judge") == 1
+    assert all(len((demo / "responses" / f"{name}.jsonl").read_text().splitlines()) == 16 for name in RESPONSES)
+    files = [*demo.glob("responses/*"), *demo.glob("win-rates/**/*.*")]
+    return {path: path.stat().st_mtime_ns for path in files}
+
+
 @pytest.mark.slow
 def test_the_demo_ends_with_a_report_and_continues_when_run_again(tmp_path: Path) -> None:
-    """About 75 s: the whole path through the launchers, then again without doing anything twice; then every table."""
+    """About 110 s: the whole path through the launchers, then again without doing anything twice; then every table."""
     environment = {"QUICK": "1", "OUT": str(tmp_path / "demo"), "OMP_NUM_THREADS": "2"}
     first = run("bash", "scripts/demo.sh", environment=environment)
     rows = json.loads((tmp_path / "demo/report/results.json").read_text())
@@ -94,14 +117,16 @@ def test_the_demo_ends_with_a_report_and_continues_when_run_again(tmp_path: Path
     assert first.count("(n = 40, 10 clusters") == len(rows)
     page = (tmp_path / "demo/report/report.html").read_text()
     parts = [json.loads(line)["part"] for line in (tmp_path / "demo/timings.jsonl").read_text().splitlines()]
-    assert len(parts) == 4
+    assert len(parts) == 6
     assert all(f"{row['policy']}, {row['label']}" in page.replace("&#39;", "'") for row in rows)
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "demo").glob("*/model.safetensors")}
     assert len(written) == 3
-    run("bash", "scripts/demo.sh", environment=environment)
+    judged = judged_by_the_oracle(tmp_path / "demo", first)
+    second = run("bash", "scripts/demo.sh", environment=environment)
     assert {path: path.stat().st_mtime_ns for path in written} == written
+    assert judged_by_the_oracle(tmp_path / "demo", second) == judged
     assert json.loads((tmp_path / "demo/report/results.json").read_text()) == rows
-    assert len((tmp_path / "demo/timings.jsonl").read_text().splitlines()) == 4
+    assert len((tmp_path / "demo/timings.jsonl").read_text().splitlines()) == 6
     said = run("bash", "scripts/reproduce.sh", environment=environment)
     rows = json.loads((tmp_path / "demo/tables/results.json").read_text())
     assert len(rows) == 4 + 6 + 1 + 2 * 12, "ICA, PBA, untrained, and two files with six lengths of history for two"
