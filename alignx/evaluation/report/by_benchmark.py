@@ -88,7 +88,7 @@ def details(entries: Sequence[Entry]) -> list[Block]:
             )
         )
     caption = (
-        "Accuracy in %; ties count as not right. The expected n is the published one. A dash is a column of which a "
+        "Accuracy in %; ties count as not right. The expected n is what the benchmark says. A dash is a column of which a "
         "file could not be measured."
     )
     few = of_few(entry.accuracy.clusters for entry in entries if entry.accuracy)
