@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every table of the paper, step by step, with the time each step takes and the numbers to expect.
 #
-#   bash scripts/reproduce.sh                  on a laptop: the stand-in model and a synthetic world, no download (12 minutes on 2 cores)
+#   bash scripts/reproduce.sh                  on a laptop: the stand-in model and a synthetic world, no download (7 minutes on 2 cores)
 #   bash scripts/reproduce.sh paper            the paper's models and benchmarks (GPUs, access to the weights and the data)
 #   bash scripts/reproduce.sh paper STEP …     only these: check, directions, tables, novel
 #
@@ -33,7 +33,7 @@ laptop() {
     out+=-$seed
   fi
 
-  # 1. A world whose truth is known, a small model that reads, ICA and PBA trained on it. 7 minutes; 92 % and 92 % with the user's own
+  # 1. A world whose truth is known, a small model that reads, ICA and PBA trained on it. 5 minutes; 92 % and 92 % with the user's own
   #    persona, 50 % with none and with somebody else's (README.md has three seeds with intervals).
   OUT=$out bash scripts/demo.sh
 
@@ -44,7 +44,7 @@ laptop() {
       --comments 16 --choices 16 --described 0 --label-noise 0.05 --train 2 --test "$test"
   fi
 
-  # 3. The tables. 3 minutes; 13 of 13 expectations hold: own persona above 70 % and above another user's, golden at least as good as the
+  # 3. The tables. 2 minutes; 13 of 13 expectations hold: own persona above 70 % and above another user's, golden at least as good as the
   #    history's profile, turned round by the opposite persona (10 % ICA, 8 % PBA), and growing with comments: ICA 76 % with 1, 90 % with
   #    16; PBA 79 % and 92 %.
   say "the tables"

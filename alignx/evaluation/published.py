@@ -100,7 +100,7 @@ def name_and_training(name: str) -> tuple[str, str]:
     known = {f"{row.model} {row.training}".strip(): (row.model, row.training) for row in _all() if row.model}
     if name not in known:
         meant = _nearest(name, tuple(known))
-        raise SettingsError(f"published {name!r} is nowhere in the paper's tables{meant}")
+        raise SettingsError(f"got {name!r}, expected a model of the paper's tables and its training{meant}")
     return known[name]
 
 

@@ -35,7 +35,7 @@ class Policy(_Part):
             try:
                 name_and_training(value)
             except SettingsError as error:
-                raise ValueError(f"a model and its training{str(error).partition('tables')[2]}") from None
+                raise ValueError(str(error).removeprefix(f"got {value!r}, expected ")) from None
         return value
 
 

@@ -1,12 +1,13 @@
 """Benchmarks from declarations: which rows they make, how a column is averaged, and what is said of what is missing."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from alignx.errors import SettingsError
+from alignx.errors import DataError, SettingsError
 from alignx.evaluation.benchmarks import load_benchmark
 from alignx.evaluation.columns import Entry, entries, gain
 from alignx.evaluation.grid import evaluate
@@ -94,7 +95,8 @@ def test_the_other_evaluations_of_tables_are_read(name: str, tmp_path: Path) -> 
 
 def test_a_published_name_that_the_paper_does_not_have_is_refused_with_the_nearest(tmp_path: Path) -> None:
     policy = {"name": "One", "model": "one", "method": "ica", "published": "AlignXpert-ICA 8%"}
-    with pytest.raises(SettingsError, match="did you mean 'AlignXpert-ICA 7%'"):
+    said = r"expected a model of the paper's tables and its training; did you mean 'AlignXpert-ICA 7%'\?"
+    with pytest.raises(SettingsError, match=rf"published: got 'AlignXpert-ICA 8%', {said}"):
         validate(EvaluateSettings, {"policies": [policy], "reference": "tiny", "output": tmp_path, "cells": [OWN]})
 
 
@@ -194,6 +196,33 @@ def test_a_policy_is_measured_under_the_conditions_that_it_names(rows: EvaluateS
     unknown = [{**rows.policies[0].model_dump(), "conditions": ["revered"]}]
     with pytest.raises(SettingsError, match="'One' is for condition 'revered', known are own persona, reversed"):
         validate(EvaluateSettings, {**rows.model_dump(), "policies": unknown})
+
+
+def test_an_absent_file_is_read_from_the_hub_where_it_is_named_and_asked_for_once(
+    little: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def nowhere(repo: str, *_: Any) -> list[Path]:
+        asked.append(repo)
+        raise DataError(f"{repo}: not to be had")
+
+    monkeypatch.setattr("alignx.records.sources._from_hub", nowhere)
+    path = tmp_path / "hub.yaml"
+    path.write_text(
+        "columns:\n"
+        "  - {name: There, parts: [{name: all, data: world/test.jsonl, hub: us/there/a.json}]}\n"
+        "  - {name: Hub, parts: [{name: all, data: gone/a.json, hub: us/away/a.json}]}\n"
+        "  - {name: Gone, parts: [{name: all, data: gone/us/a.json}]}\n"
+    )
+    conditions = [{"name": "own persona"}, {"name": "none", "persona": "none"}]
+    settings = suite(little, tmp_path / "out", path, conditions=conditions)
+    evaluate(settings)
+    assert asked == ["us/away"], "once for two policies and two conditions, and never for a file without a hub's name"
+    found = json.loads((tmp_path / "out/benchmarks.json").read_text(encoding="utf-8"))
+    reasons = {entry["column"]: entry["empty"].get("all") for entry in found["columns"]}
+    assert reasons == {"There": None, "Hub": "us/away: not to be had", "Gone": f"{little}/gone/us/a.json: no such file"}
+    assert list(found["files"]) == ["world/test.jsonl"]
 
 
 def test_a_copy_with_inferred_directions_is_read_by_pba_alone(little: Path, declared: Path, tmp_path: Path) -> None:

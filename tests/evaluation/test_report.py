@@ -19,7 +19,7 @@ from alignx.evaluation.grid import evaluate
 from alignx.evaluation.grid_settings import EvaluateSettings
 from alignx.evaluation.outcomes import Outcome, compare_all, margins, scores_of
 from alignx.evaluation.report import write_report
-from alignx.evaluation.report.accuracies import accuracies, expectations, interval, meanings, percent
+from alignx.evaluation.report.accuracies import accuracies, expectations, interval, meanings, percent, unmet
 from alignx.evaluation.report.examples import examples
 from alignx.evaluation.report.surroundings import durations, training_curves, without_a_model
 from alignx.evaluation.rows import Cell, Expectation, Policy
@@ -198,6 +198,15 @@ def test_an_interval_is_written_in_percent_and_a_difference_with_its_sign() -> N
 
 def test_that_nothing_was_left_out_is_said() -> None:
     assert text_of(accuracies(bare(), [outcome()])) == "No record was skipped and no prompt trimmed."
+
+
+def test_what_is_not_as_expected_is_said_first_and_only_that() -> None:
+    rows = [outcome(expect=Expectation(low_above=0.7)), outcome("PBA", "*own*", expect=Expectation(low_at_most=0.6))]
+    (note,) = unmet(bare(), rows)
+    assert note.text == "**Not as expected** (1 of 2 expectations hold): ICA, own."
+    (limited,) = unmet(bare(limit=4), rows)
+    assert limited.text.endswith("Expectations are made for whole files; of each, the first 4 records were read.")
+    assert unmet(bare(), rows[1:]) == []
 
 
 def test_trimmed_prompts_are_counted_by_row() -> None:

@@ -189,7 +189,10 @@ def test_what_was_measured_of_other_data_or_another_model_is_refused_and_stays(
     with pytest.raises(SystemExit) as left:
         main(flags(root, output, *FEW))
     assert left.value.code == 3
-    assert f"holds scores of something else, which differs in {named}" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"holds scores of something else, which differs in {named}" in said
+    assert "Whole all, own persona" in said, "which row"
+    assert str(root / FILES["all"]) in said, "and which records"
     assert contents(output) == before
 
 

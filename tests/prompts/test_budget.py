@@ -260,6 +260,16 @@ def test_counts_say_how_many_prompts_items_and_descriptions_went(tmp_path: Path)
     ]
 
 
+@pytest.mark.parametrize("persona", ["own", "reversed"])
+def test_a_bridge_that_has_nothing_to_say_of_anybody_is_refused(persona: str, tmp_path: Path) -> None:
+    bare = {k: ROW[k] for k in ("id", "prompt", "chosen", "rejected")}
+    with pytest.raises(DataError, match="no record has a 'profile' or a history with a stated direction"):
+        encode([bare], tmp_path, method="pba", persona=persona)
+    for asked in ({"persona": "none"}, {"persona": persona, "history": 0}):
+        pairs, _ = encode([bare], tmp_path, method="pba", **asked)
+        assert [pair.persona_empty for pair in pairs] == [True], "where silence is what was asked for"
+
+
 def test_nothing_is_said_of_trimming_where_everything_fits(tmp_path: Path) -> None:
     pairs, encoder = encode([ROW], tmp_path)
     assert text_of(pairs[0]) == prompt_text("ABC", "XY", True)

@@ -88,8 +88,8 @@ def details(entries: Sequence[Entry]) -> list[Block]:
             )
         )
     caption = (
-        "Accuracy in %; ties count as not right. The expected n is the published one. A dash is a column of which a "
-        "file could not be measured."
+        "Accuracy in %; ties count as not right. The expected n is what the benchmark says. A dash is a column of "
+        "which a file could not be measured."
     )
     few = of_few(entry.accuracy.clusters for entry in entries if entry.accuracy)
     conditions = len({entry.condition for entry in entries})
