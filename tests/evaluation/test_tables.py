@@ -89,9 +89,10 @@ def evaluate(root: Path, output: Path, *more: str) -> list[dict[str, Any]]:
 
 
 def start(command: list[str], root: Path, output: Path) -> subprocess.Popen[str]:
-    """Run the command as a process of its own; the error stream goes to a file beside the output."""
+    """Run the command as a process of its own; errors and what it remembers of references lie beside the output."""
+    own = {**environment(), "ALIGNX_CACHE": str(output.with_suffix(".cache"))}
     with output.with_suffix(".stderr").open("w") as stream:
-        return subprocess.Popen([*command, *flags(root, output)], stderr=stream, env=environment(), cwd=ROOT, text=True)
+        return subprocess.Popen([*command, *flags(root, output)], stderr=stream, env=own, cwd=ROOT, text=True)
 
 
 def stop_in(process: subprocess.Popen[str], state: Callable[[], bool]) -> None:
