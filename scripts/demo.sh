@@ -107,16 +107,16 @@ part "synthetic world" "$out/world/manifest.json" "a world of users whose prefer
 part "pre-training" "$out/tiny/manifest.json" "a model of 0.7 million parameters learns to read" model
 part "ICA training" "$out/ica/manifest.json" "ICA: DPO with the persona in the prompt" dpo ica
 part "PBA training" "$out/pba/manifest.json" "PBA: DPO with the preference direction in words" dpo pba
-printf '\n[%3d s] every condition scored, and a report\n' "$SECONDS"
-report
 part "responses" "$out/responses/pba-other-user.jsonl.manifest.json" "responses of ICA, PBA and the reference" responses
 part "win rates" "$out/win-rates/manifest.json" \
   "which response suits the user: the verdicts of an oracle for a synthetic world, not of a real judge" win_rates
+printf '\n[%3d s] every condition scored, and a report\n' "$SECONDS"
+report
 
 cat <<END
 
 [$SECONDS s] done. In $out:
-  report/report.html        accuracies with intervals, curves, examples (report.md is the same for a terminal)
+  report/report.html        accuracies and win rates with intervals, curves, examples (report.md is the same for a terminal)
   ica/ pba/                 checkpoints, each with curves.png, metrics.jsonl, settings.json and a manifest
   report/scores/            log-probabilities of both responses, a line a record
   responses/                what ICA, PBA and the reference say, a line a record

@@ -54,6 +54,9 @@ class EvaluateSettings(Settings):
     timings: str | None = setting(
         None, 'JSON Lines of {"part": …, "seconds": …} to show in the report, beside the time of scoring.'
     )
+    win_rates: tuple[str, ...] = setting(
+        (), "Folders that `alignx judge table` wrote, with commas between: their win rates become part of the report."
+    )
     examples: int = setting(6, "Records to show in full, from the first row's data.", ge=0)
     limit: int | None = setting(None, "Only the first N records of each file.", gt=0)
     seed: int = setting(42, "Of whose persona 'other' is, and of sampled history.")

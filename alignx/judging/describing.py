@@ -14,6 +14,9 @@ from alignx.judging.questions import PROMPT, prompt_digest
 from alignx.judging.settings import WinRateSettings
 from alignx.judging.verdicts import Used
 
+_TOLD = ("method", "preset", "profile", "persona", "history")
+"""What of a condition says what a model is told."""
+
 _ORDERS = {
     "both": "both: each pair twice, either response first",
     "first": "one a pair, drawn by the texts",
@@ -43,14 +46,29 @@ def describe(
         without_response: Records of which neither system has a response.
     """
     ids = {one.id for one in outcomes}
+    candidate, baseline = _names(*systems)
     return About(
-        candidate=_name(systems[0]),
-        baseline=_name(systems[1]),
+        candidate=candidate,
+        baseline=baseline,
+        judge_model=settings.judge_model,
         systems=list(_systems(*systems, ids)),
         judge=[*_judge(settings, used, model), *_money(used, price)],
         notes=tuple(_notes(settings, systems, len(outcomes), used, without_response)),
         published=published,
     )
+
+
+def _names(candidate: System, baseline: System) -> tuple[str, str]:
+    """What the two are called; where it would be the same, also what they were told otherwise."""
+    ours, theirs = _name(candidate), _name(baseline)
+    if ours != theirs:
+        return ours, theirs
+    apart = [name for name in _TOLD if candidate.condition.get(name) != baseline.condition.get(name)]
+    first, second = (
+        ", ".join([_name(one), *(f"{name} {one.condition.get(name, 'none')}" for name in apart)])
+        for one in (candidate, baseline)
+    )
+    return first, second
 
 
 def _name(system: System) -> str:
@@ -62,7 +80,7 @@ def _name(system: System) -> str:
 def _systems(candidate: System, baseline: System, ids: Collection[str]) -> Iterator[tuple[str, str, str]]:
     yield "responses", _file(candidate), _file(baseline)
     yield "model", candidate.name, baseline.name
-    for name in ("method", "preset", "profile", "persona", "history"):
+    for name in _TOLD:
         yield name, str(candidate.condition.get(name, "–")), str(baseline.condition.get(name, "–"))
     for name in ("temperature", "top_k", "top_p", "max_new_tokens", "seed"):
         yield name, str(candidate.made.settings.get(name, "–")), str(baseline.made.settings.get(name, "–"))

@@ -7,16 +7,12 @@ from typing import Any
 
 from alignx import manifest
 from alignx.evaluation.published import Published
+from alignx.evaluation.report.win_rates import CAVEAT
 from alignx.intervals import Estimate
 from alignx.judging.outcomes import HOWS
 from alignx.judging.rates import Bounds, Measured, Rates
 from alignx.pages import Block, Definitions, Figure, Note, Page, Paragraph, Row, Section, Table, literal
 
-CAVEAT = (
-    "The paper's judge was gpt-4-turbo-2024-04-09, since shut down. The paper mentions no second judgement with the "
-    "order changed, drops ties from the denominator, judged 400 cases a benchmark and prints no intervals; compare its "
-    "figure with the rate without ties, and with caution."
-)
 _SHOWN = 12
 """Reasons for which pairs are unjudged, at most; the rest is counted together."""
 
@@ -27,6 +23,7 @@ class About:
 
     candidate: str
     baseline: str
+    judge_model: str
     systems: Sequence[tuple[str, str, str]]
     """What is known of the two: what, of the candidate, of the baseline."""
     judge: Sequence[tuple[str, str]]
@@ -41,6 +38,7 @@ class About:
             "candidate": self.candidate,
             "baseline": self.baseline,
             "systems": {what: {"candidate": one, "baseline": other} for what, one, other in self.systems},
+            "judge_model": self.judge_model,
             "judge": dict(self.judge),
             "notes": list(self.notes),
             "published": self.published and {**vars(self.published), "caveat": CAVEAT},
@@ -73,11 +71,11 @@ def win_rate_page(found: Measured, about: About) -> Page:
 
 
 def _lead(found: Rates, about: About) -> str:
-    who = f"{literal(about.candidate)} against {literal(about.baseline)}"
+    who = f"{literal(about.candidate)} against {literal(about.baseline)}, judged by {literal(about.judge_model)}"
     if found.win_rate is None:
         return f"{who}: none of {found.pairs:,} pairs was judged."
     return (
-        f"{who}: of {found.pairs:,} pairs the judge found {found.wins:,} better, {found.losses:,} worse and "
+        f"{who}: of {found.pairs:,} pairs it found {found.wins:,} better, {found.losses:,} worse and "
         f"{found.ties:,} equal ({found.unjudged:,} unjudged). Win rate, ties as half: {percent(found.win_rate.mean)} % "
         f"{interval(found.win_rate)}."
     )

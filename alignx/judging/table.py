@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from alignx import manifest, pages
 from alignx.errors import DataError
+from alignx.evaluation.report.win_rates import WIN_RATES
 from alignx.intervals import Estimate, clustered_mean, holm, macro_mean, p_value
 from alignx.judging.outcomes import Outcome, read_outcomes
 from alignx.judging.settings import TableSettings
@@ -119,9 +120,9 @@ def table(settings: TableSettings) -> str:
     texts = [one.as_dict(p) for one, p in zip(rows, corrected, strict=True)]
     _refuse_overwriting(settings.output)
     text = json.dumps({"judge": judge, "rows": texts}, indent=2, ensure_ascii=False)
-    manifest.write_text(settings.output / f"{REPORT}s.json", text + "\n")
-    written = pages.write(table_page(rows, corrected, str(judge["judge_model"])), settings.output, f"{REPORT}s")
-    paths = [settings.output / f"{REPORT}s.json", *written]
+    manifest.write_text(settings.output / f"{WIN_RATES}.json", text + "\n")
+    written = pages.write(table_page(texts, str(judge["judge_model"])), settings.output, WIN_RATES)
+    paths = [settings.output / f"{WIN_RATES}.json", *written]
     manifest.write(
         settings.output,
         Manifest(
@@ -132,7 +133,7 @@ def table(settings: TableSettings) -> str:
         ),
     )
     lines = [f"{one.candidate} against {one.baseline}, {one.benchmark}: {one.win_rate or 'no rate'}" for one in rows]
-    return "\n".join([*lines, f"report: {settings.output / REPORT}s.html"])
+    return "\n".join([*lines, f"report: {settings.output / WIN_RATES}.html"])
 
 
 def read_finished(folder: Path) -> Finished:

@@ -16,6 +16,7 @@ from alignx.evaluation.report.examples import INTRODUCTION, examples
 from alignx.evaluation.report.files import expected_records, files
 from alignx.evaluation.report.provenance import provenance
 from alignx.evaluation.report.surroundings import durations, training_curves, without_a_model
+from alignx.evaluation.report.win_rates import win_rates
 from alignx.evaluation.sources import Sources
 from alignx.pages import Block, Fold, Note, Page, Paragraph, Section, Table, write
 from alignx.pages.inline import plain
@@ -58,6 +59,7 @@ def write_report(
         first,
         Section("What the own persona adds", gains(of_columns)),
         Section("Accuracy", accuracies(settings, by_themselves) if by_themselves else []),
+        Section("Win rates", [block for name in settings.win_rates for block in win_rates(Path(settings.find(name)))]),
         Section("By file", by_file(settings, of_columns)),
         Section("Another reference", by_reference(settings, of_columns)),
         *apart(settings, sources, outcomes),
