@@ -2,8 +2,9 @@
 
     python benchmarks/three_seeds.py --seeds 0 1 2 --output out/seeds
 
-Runs ``scripts/demo.sh`` once a seed (about 7 minutes each on 2 cores; finished ones are not repeated) and prints the
-table of README.md. Leaves with 1 if a row is not as ``configs/eval/demo.yaml`` expects, whichever the seed.
+Runs ``scripts/demo.sh`` once a seed (about 8 minutes each on 2 cores; finished ones are not repeated) and prints the
+tables of README.md: accuracies, and win rates by the oracle. Leaves with 1 if a row is not as
+``configs/eval/demo.yaml`` expects, whichever the seed.
 """
 
 import argparse
@@ -34,9 +35,28 @@ def seconds(folder: Path) -> float:
 
 def cell(row: dict[str, Any]) -> str:
     """``92.0 [89.6, 93.9]``, marked where it is not as expected."""
-    found = row["accuracy"]
-    text = f"{100 * found['mean']:.1f} [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"
-    return text + (" **not as expected**" if row["met"] is False else "")
+    return estimate(row["accuracy"]) + (" **not as expected**" if row["met"] is False else "")
+
+
+def estimate(found: dict[str, Any]) -> str:
+    """In percent, with its interval."""
+    return f"{100 * found['mean']:.1f} [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"
+
+
+def win_rates(folders: dict[int, Path]) -> None:
+    """Print the win rates by the oracle, ties as half, and how many responses were cut off."""
+    tables = [json.loads((folder / "win-rates/win-rates.json").read_text())["rows"] for folder in folders.values()]
+    print("| win rate by the oracle, ties as half | " + " | ".join(f"seed {seed}" for seed in folders) + " |")
+    print("|---|" + "---|" * len(folders))
+    for rows in zip(*tables, strict=True):
+        what = f"{rows[0]['candidate']} against {rows[0]['baseline']}, {rows[0]['benchmark'].partition(': ')[2]}"
+        print(f"| {what} | {' | '.join(estimate(row['win_rate']) for row in rows)} |")
+    cut = []
+    for folder in folders.values():
+        files = sorted((folder / "responses").glob("*.jsonl.manifest.json"))
+        counts = {path.name.partition(".")[0]: json.loads(path.read_text())["counts"] for path in files}
+        cut.append(", ".join(f"{name} {100 * one['cut'] / one['records']:.0f} %" for name, one in counts.items()))
+    print(f"| cut off | {' | '.join(cut)} |")
 
 
 def main() -> int:
@@ -52,6 +72,8 @@ def main() -> int:
     for rows in zip(*found.values(), strict=True):
         reference = " / ".join(f"{100 * row['reference_raw']['mean']:.0f}" for row in rows)
         print(f"| {rows[0]['policy']}, {rows[0]['label']} | {' | '.join(map(cell, rows))} | {reference} |")
+    print()
+    win_rates(folders)
     first = next(iter(found.values()))[0]
     minutes = ", ".join(f"{seconds(folder) / 60:.1f}" for folder in folders.values())
     print(f"\nn = {first['n']} records of {first['accuracy']['clusters']} held-out users; {minutes} minutes.")

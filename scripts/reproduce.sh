@@ -3,18 +3,22 @@
 #
 #   bash scripts/reproduce.sh                  on a laptop: the stand-in model and a synthetic world, no download (7 minutes on 2 cores)
 #   bash scripts/reproduce.sh paper            the paper's models and benchmarks (GPUs, access to the weights and the data)
-#   bash scripts/reproduce.sh paper STEP …     only these: check, directions, tables, novel
+#   bash scripts/reproduce.sh paper STEP …     only these: check, directions, win_rates, tables, novel
 #
 # On a laptop: SEED=1 is another world, QUICK=1 too short to learn anything, OUT=… another folder than out/demo.
 #
 # Each step goes on where it was interrupted and does nothing where it is finished, so giving the command again is always right.
 # For `paper`:
 #   DATA=data/paper        the benchmark files, under the names in configs/eval/benchmarks/
-#   OUT=out/paper          scores, reports (a folder a step)
+#   OUT=out/paper          scores, responses, reports (a folder a step)
 #   POLICIES='[{"name": "Mine", "model": "out/ica", "method": "ica"}]'   your checkpoints in place of the published ones
 #   REFERENCE=…            the model they were trained from, if not Llama-3.1-8B-Instruct
 #   NPROC=8                processes that share the records, one a GPU
 #   ANNOTATOR="--model Qwen/Qwen2.5-14B-Instruct --base-url http://localhost:8000/v1"   who infers directions (flags of alignx annotate)
+#   JUDGE="--judge-model my-judge --base-url http://localhost:8000/v1"                 who compares responses (flags of alignx judge win-rate)
+#   PAIRS=400              responses that are compared a benchmark
+#   ICA_MODEL=… PBA_MODEL=…                  whose responses, if not those of the paper's models
+#   TEST_FILE=Reddit_UGC   which file of AlignX_test is compared; Table 4 does not say which it was
 #   LARGER_REFERENCE=meta-llama/Meta-Llama-3-70B-Instruct                              for Table 9
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -57,9 +61,14 @@ data=${DATA:-data/paper} out=${OUT:-out/paper} own=() unread=()
 if [[ -n ${POLICIES:-} ]]; then own+=(--policies "$POLICIES"); fi
 if [[ -n ${REFERENCE:-} ]]; then own+=(--reference "$REFERENCE"); fi
 
-# The benchmark files, one a line: the name in $data, and where to read it, which is the hub for AlignX_test where it is not in $data.
+# The files that benchmarks declare, one a line: the name in $data, and the hub's where there is one.
+declared() {
+  sed -n 's/.*data: \([^,}]*\), \(hub: \([^,}]*\), \)\{0,1\}n: .*/\1 \3/p' "${@/#/configs/eval/benchmarks/}"
+}
+
+# All that are there: the name in $data, and where to read it, which is the hub for AlignX_test where it is not in $data.
 names() {
-  sed -n 's/.*data: \([^,}]*\), \(hub: \([^,}]*\), \)\{0,1\}n: .*/\1 \3/p' configs/eval/benchmarks/{uf-p-4,prism,p-soups,alignx-test,alignx-test-16}.yaml |
+  declared {uf-p-4,prism,p-soups,alignx-test,alignx-test-16}.yaml |
     while read -r name hub; do
       if [[ -f $data/$name ]]; then echo "$name $data/$name"; elif [[ -n $hub ]]; then echo "$name $hub"; fi
     done
@@ -97,16 +106,137 @@ directions() {
   done < <(names)
 }
 
+# Table 4: which response suits the user better, of AlignXpert-ICA, AlignXpert-PBA and the reference, which reads each one's prompts.
+# Sampled as in the paper: 512 tokens, temperature 0.9, top-k 10, top-p 0.95, the defaults of alignx generate. 400 pairs a benchmark,
+# divided evenly among its files, since these count alike: 1,602 of each comparison, 6,408 responses and at most 9,612 requests to the
+# judge; we have timed none of it. The published figures stand beside, but do not expect the same: their judge is shut down, and its words
+# were never released. What needs PBA is left out where a file has neither directions nor ready profiles. With --max-cost the limit is
+# one for all comparisons. For another judge move $OUT/win-rates away; the responses stay.
+win_rates() {
+  if [[ -z ${JUDGE:-} ]]; then
+    say "win_rates: skipped, JUDGE is not set; Table 4 is what a judge says"
+    return
+  fi
+  # Which file of AlignX_test it was is nowhere said. UGC, the user's own comments, and PAIR are the honest test: the descriptions in DEMO
+  # and arbitrary were written by a model that saw the target pair.
+  local test_file=${TEST_FILE:-Reddit_UGC} runs=()
+  if ! declared alignx-test.yaml | grep -qF "/$test_file.json "; then
+    echo "reproduce.sh: error: TEST_FILE is $test_file, expected Reddit_UGC, Reddit_PAIR, Reddit_DEMO or Reddit_arbitrary" >&2
+    exit 2
+  fi
+  compared UF-P-4 < <(declared uf-p-4.yaml)
+  compared PRISM < <(declared prism.yaml)
+  compared P-Soups < <(declared p-soups.yaml)
+  compared AlignX_test < <(declared alignx-test.yaml | grep -F "/$test_file.json ")
+  if [[ ${#runs[@]} == 0 ]]; then
+    say "win_rates: no comparison is finished"
+    return
+  fi
+  say "Table 4"
+  alignx judge table --runs "$(IFS=, && echo "${runs[*]}")" --output "$out/win-rates"
+}
+
+# One benchmark of Table 4, whose files are read from the input.
+compared() {
+  local benchmark=$1 names=() hubs=() ica=() pba=() name hub i where folder
+  while read -r name hub; do names+=("$name") hubs+=("$hub"); done
+  for i in "${!names[@]}"; do
+    name=${names[i]} where=${hubs[i]}
+    if [[ -f $data/$name ]]; then where=$data/$name; fi
+    # The copy with inferred directions, which PBA needs, and for all: two responses are compared on the same records.
+    if [[ -f $data/inferred/${name%.*}.jsonl ]]; then where=$data/inferred/${name%.*}.jsonl; fi
+    if [[ -z $where ]]; then
+      say "$benchmark: $data/$name is not there, so it is in no win rate"
+      unread+=("$name")
+      continue
+    fi
+    say "responses to $name"
+    if ! folder=$(drawn "$where" $(((${PAIRS:-400} + ${#names[@]} - 1) / ${#names[@]})) "$name") ||
+      ! answered ica "${ICA_MODEL:-$(model_of AlignXpert-ICA)}" "$folder"; then
+      unread+=("$name")
+      continue
+    fi
+    ica+=("$folder")
+    if answered pba "${PBA_MODEL:-$(model_of AlignXpert-PBA)}" "$folder"; then pba+=("$folder"); else unread+=("$name"); fi
+  done
+  judged "AlignXpert-ICA vs base" ica ica-base "$benchmark" ${#names[@]} ${ica[@]+"${ica[@]}"}
+  judged "AlignXpert-PBA vs base" pba pba-base "$benchmark" ${#names[@]} ${pba[@]+"${pba[@]}"}
+  judged "AlignXpert-ICA vs AlignXpert-PBA" ica pba "$benchmark" ${#names[@]} ${pba[@]+"${pba[@]}"}
+}
+
+# The hub id of one of the paper's models. Table 4 does not say which share of the data its models were trained on; we take all of it.
+model_of() { sed -n "s/.*{name: $1, model: \([^,]*\),.*/\1/p" configs/eval/paper.yaml; }
+
+# drawn FILE NUMBER NAME: so many of its records, drawn by their ids as alignx judge win-rate --pairs draws, in a folder that it says.
+# Not the first ones (--limit), which may be all of a kind: P-Soups has 300 records of each side of a dimension. The folder's name has a
+# digest of what was drawn, so that another number, or directions that were inferred since, get another folder.
+drawn() {
+  python - "$1" "$2" "$out/responses/${3//\//-}" <<'END'
+import json
+import sys
+from pathlib import Path
+
+from alignx.errors import AlignXError
+from alignx.judging.pairs import draw
+from alignx.manifest import digest, write_text
+from alignx.records import Records
+
+source, number, stem = sys.argv[1:]
+records = Records(source)
+try:
+    ids = {record.id for record in draw(records, int(number))}
+    rows = [json.dumps({**row, "id": record.id}) for record, row in records.with_rows() if record.id in ids]
+except AlignXError as error:
+    sys.exit(f"reproduce.sh: error: {error}")
+folder = Path(f"{stem}-{digest(rows)[:8]}")
+if not (folder / "records.jsonl").exists():
+    write_text(folder / "records.jsonl", "\n".join(rows) + "\n")
+print(folder)
+END
+}
+
+# answered METHOD MODEL FOLDER: the responses of a policy to the records of a folder, and the reference's to the very same prompts.
+answered() {
+  local reference=${REFERENCE:-$(sed -n 's/^reference: //p' configs/eval/paper.yaml)}
+  shared generate --method "$1" --model "$2" --data "$3/records.jsonl" --output "$3/$1.jsonl" &&
+    shared generate --like "$3/$1.jsonl" --model "$reference" --data "$3/records.jsonl" --output "$3/$1-base.jsonl"
+}
+
+# judged ROW CANDIDATE BASELINE BENCHMARK FILES FOLDER…: a comparison in each folder, added to $runs. Where some of the benchmark's
+# files are missing it says so in its name, and the published figure, which is of the whole, does not stand beside.
+judged() {
+  local row=$1 candidate=$2 baseline=$3 benchmark=$4 files=$5 beside folder output code
+  shift 5
+  beside=(--published "$row")
+  if [[ $# -lt $files ]]; then benchmark+=", $# of its $files files" beside=(); fi
+  for folder; do
+    say "$row: ${folder##*/}"
+    output=$out/win-rates/${folder##*/}/$candidate-against-$baseline code=0
+    # shellcheck disable=SC2086  # several flags
+    alignx judge win-rate --candidate "$folder/$candidate.jsonl" --baseline "$folder/$baseline.jsonl" --data "$folder/records.jsonl" \
+      --benchmark "$benchmark" ${beside[@]+"${beside[@]}"} --output "$output" --replies "$out/win-rates/replies.jsonl" $JUDGE || code=$?
+    case $code in
+    0) ;;
+    6) unread+=("${folder##*/}/$candidate-against-$baseline") ;;
+    *) exit "$code" ;; # a judge that cannot be asked once cannot be asked again
+    esac
+    if [[ -f $output/manifest.json ]]; then runs+=("$output"); fi
+  done
+}
+
 # Tables 3, 6 and 8, Figure 3 and every control, and Table 9 with LARGER_REFERENCE: 130,000 pairs of responses an ICA policy and 170,000 a
 # PBA one, and as many of the reference; we have not timed them on a GPU. Expect the published values, which stand beside. They come without
 # intervals; that of 3,716 records reaches about 1.6 points to each side.
 tables() {
-  local larger=() model=${LARGER_REFERENCE:-}
+  local larger=() rates=() model=${LARGER_REFERENCE:-}
   model=${model%/}
   if [[ -n $model ]]; then
     larger=(--references "[{\"name\": \"${model##*/}\", \"model\": \"$model\", \"conditions\": [\"own persona\"]}]")
   fi
-  shared evaluate --config configs/eval/paper.yaml --root "$data" --output "$out/tables" ${own[@]+"${own[@]}"} ${larger[@]+"${larger[@]}"}
+  # Relative names are looked up in $data.
+  if [[ -f $out/win-rates/win-rates.json ]]; then rates=(--win-rates "$(cd "$out/win-rates" && pwd)"); fi
+  shared evaluate --config configs/eval/paper.yaml --root "$data" --output "$out/tables" ${own[@]+"${own[@]}"} \
+    ${larger[@]+"${larger[@]}"} ${rates[@]+"${rates[@]}"}
 }
 
 # Table 5: dimensions that the first training never saw; docs/novel-preferences.md makes the models. Published: 51.8, 53.6, 53.7 %; n = 1,000.
@@ -122,11 +252,12 @@ case ${1:-laptop} in
 laptop) laptop ;;
 paper)
   shift
+  trap 'exit 130' INT # commands end with this code by themselves, and the next would follow
   steps=("$@")
-  if [[ $# == 0 ]]; then steps=(check directions tables novel); fi
+  if [[ $# == 0 ]]; then steps=(check directions win_rates tables novel); fi
   for step in "${steps[@]}"; do
-    if [[ ! $step =~ ^(check|directions|tables|novel)$ ]]; then
-      echo "reproduce.sh: error: no step $step, expected check, directions, tables or novel" >&2
+    if [[ ! $step =~ ^(check|directions|win_rates|tables|novel)$ ]]; then
+      echo "reproduce.sh: error: no step $step, expected check, directions, win_rates, tables or novel" >&2
       exit 2
     fi
   done
@@ -136,7 +267,7 @@ paper)
     exit 6
   fi
   ;;
--h | --help) sed -n '2,18{s/^# \{0,1\}//;p}' "$0" ;;
+-h | --help) sed -n '2,22{s/^# \{0,1\}//;p}' "$0" ;;
 *)
   echo "reproduce.sh: error: got '$1', expected paper, or nothing for the laptop" >&2
   exit 2

@@ -45,7 +45,7 @@ class Outlook:
         if not self.usable and self._given_up >= _UNUSABLE:
             raise ApiError(
                 f"{self._server.url}: replies, but none to the first {self._given_up} requests can be used: {reason}; "
-                "all replies are kept: look at one, then choose another model or --structure"
+                "all replies are kept: look at one, then choose another model, another --structure, or longer replies"
             )
 
     def gave_up(self, reason: str, wait: float | None) -> None:

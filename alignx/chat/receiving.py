@@ -118,13 +118,13 @@ def _received(reply: Any, seconds: float) -> Received:
     usage = _mapping(reply.get("usage"))
     first = _mapping(reply["choices"][0]) if reply["choices"] else {}
     message = _mapping(first.get("message"))
-    refused = _text(message.get("refusal"))
+    refused = plain_text(message.get("refusal"))
     received = Received(
-        text=_text(message.get("content", first.get("text"))),  # of chat, or of plain completions
-        finish="refusal" if refused else _text(first.get("finish_reason")) or None,
+        text=plain_text(message.get("content", first.get("text"))),  # of chat, or of plain completions
+        finish="refusal" if refused else plain_text(first.get("finish_reason")) or None,
         prompt_tokens=_count(usage.get("prompt_tokens")),
         reply_tokens=_count(usage.get("completion_tokens")),
-        model=_text(reply.get("model")) or None,
+        model=plain_text(reply.get("model")) or None,
         seconds=seconds,
     )
     problem = {
@@ -145,7 +145,7 @@ def _mapping(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _text(value: object) -> str:
+def plain_text(value: object) -> str:
     """Text that can be written down: without secrets, and without halves of characters, which UTF-8 does not have."""
     return redact(value).encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
@@ -167,7 +167,7 @@ def message_of(body: object) -> str:
 def short(value: object) -> str:
     """Any text in one line of bounded length, without secrets; what has none is named by its type."""
     try:
-        text = " ".join(_text(str(value)).split())
+        text = " ".join(plain_text(str(value)).split())
     except RecursionError:  # lists in lists in lists
         text = ""
     text = text or type(value).__name__

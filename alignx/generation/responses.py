@@ -38,6 +38,8 @@ def read_responses(path: Path) -> tuple[dict[str, Response], Manifest]:
     Raises:
         DataError: The file is missing, unfinished, changed since, or holds an id twice or a line that is no response.
     """
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder, expected the file that eval/gen_*.py wrote")
     if not path.is_file():
         partial = path.with_name(path.name + ".partial")
         hint = "; its run was interrupted: run the same command again to finish it" if partial.is_dir() else ""

@@ -4,14 +4,11 @@ import math
 from collections.abc import Sequence
 
 from alignx import manifest
-from alignx.intervals import Estimate
 from alignx.judging.calibration import ASSUMPTION, Calibration
-from alignx.judging.check_page import Asked, cells, points, unjudged
+from alignx.judging.check_page import Asked, points, unjudged
 from alignx.judging.outcomes import HOWS
-from alignx.judging.page import interval, percent
-from alignx.judging.rates import Bounds
+from alignx.judging.page import cells, doubts_of_orders, interval, percent, rate_cells
 from alignx.pages import Block, Definitions, Figure, Note, Page, Paragraph, Row, Section, Table, literal
-from alignx.pages.document import Mark
 
 
 def calibration_page(found: Calibration, asked: Asked, notes: Sequence[str] = ()) -> Page:
@@ -53,13 +50,9 @@ def _lead(found: Calibration, asked: Asked) -> str:
 
 def _accuracy(found: Calibration) -> list[Block]:
     overall = found.measured.overall
-    rates: tuple[tuple[str, Estimate | None, Bounds, Mark], ...] = (
-        ("accuracy, ties as half", overall.win_rate, overall.win_rate_bounds, "strong"),
-        ("accuracy without ties", overall.decided, overall.decided_bounds, ""),
-    )
-    rows = [
-        Row((name, *cells(one), f"{percent(bounds.worst)} to {percent(bounds.best)}"), mark)
-        for name, one, bounds, mark in rates
+    rows: list[Row | Sequence[str]] = [
+        Row(("accuracy, ties as half", *rate_cells(overall.win_rate, overall.win_rate_bounds)), "strong"),
+        ("accuracy without ties", *rate_cells(overall.decided, overall.decided_bounds)),
     ]
     counts = Table(
         ("pairs", "right", "tie", "wrong", "unjudged", "judged, %"),
@@ -184,13 +177,7 @@ def _habits(found: Calibration) -> list[Block]:
 
 def _doubts(found: Calibration) -> list[Block]:
     """What the numbers say against the judge, in words: only what its intervals leave no doubt of."""
-    said = []
-    first, same, length = found.measured.first_position, found.measured.consistency, found.length
-    if first is not None and (first.low > 0.5 or first.high < 0.5):
-        place = "first" if first.mean > 0.5 else "second"
-        said.append(f"The judge prefers what is shown {place}: it names the first in {percent(first.mean)} %.")
-    if same is not None and same.low < 0.5:
-        said.append("The judge contradicts itself when the order changes about as often as one that tosses a coin.")
+    said, length = doubts_of_orders(found.measured.consistency, found.measured.first_position), found.length
     if length is not None and (length.excess.low > 0 or length.excess.high < 0):
         kind = "longer" if length.excess.mean > 0 else "shorter"
         said.append(

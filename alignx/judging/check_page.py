@@ -1,4 +1,4 @@
-"""What the pages of both checks share: cells, and what is said of the judge."""
+"""What the pages of both checks share: differences, and what is said of the judge."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from typing import Any
 from alignx.chat.prices import Price
 from alignx.intervals import Estimate
 from alignx.judging.check_settings import CheckSettings
-from alignx.judging.page import interval, percent
 from alignx.judging.questions import PROMPT, prompt_digest
 from alignx.judging.verdicts import Used
 from alignx.pages import Block, Definitions, Paragraph, Table, literal
@@ -57,13 +56,6 @@ def about_judge(settings: CheckSettings, used: Used, price: Price | None, model:
     if price is not None:
         items += [("price", str(price))]
     return Asked(settings.judge_model, items)
-
-
-def cells(one: Estimate | None) -> tuple[str, str, str, str]:
-    """A share in percent, its interval, values and clusters."""
-    if one is None:
-        return "–", "–", "0", "0"
-    return percent(one.mean), interval(one), f"{one.n:,}", f"{one.clusters:,}"
 
 
 def points(one: Estimate | None) -> tuple[str, str]:

@@ -59,16 +59,18 @@ def describe(
 
 
 def _names(candidate: System, baseline: System) -> tuple[str, str]:
-    """What the two are called; where it would be the same, also what they were told otherwise."""
+    """What the two are called; where it would be the same, also what they were told otherwise, or where they lie."""
     ours, theirs = _name(candidate), _name(baseline)
     if ours != theirs:
         return ours, theirs
-    apart = [name for name in _TOLD if candidate.condition.get(name) != baseline.condition.get(name)]
-    first, second = (
-        ", ".join([_name(one), *(f"{name} {one.condition.get(name, 'none')}" for name in apart)])
-        for one in (candidate, baseline)
-    )
-    return first, second
+    both = (candidate, baseline)
+    if candidate.name != baseline.name:
+        more = [f"of {one.name}" for one in both]
+    elif apart := [name for name in _TOLD if candidate.condition.get(name) != baseline.condition.get(name)]:
+        more = [", ".join(f"{name} {one.condition.get(name, 'none')}" for name in apart) for one in both]
+    else:
+        more = [f"of {one.path.name}" for one in both]
+    return f"{ours}, {more[0]}", f"{theirs}, {more[1]}"
 
 
 def _name(system: System) -> str:

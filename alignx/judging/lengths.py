@@ -75,16 +75,26 @@ def measure_lengths(outcomes: Sequence[Outcome]) -> Lengths:
         return Lengths(of_longer, difference, spread, None, None, "all differences in length are the same")
     fitted = _fit([math.tanh(d / spread) for d in apart], known)
     if fitted is None:
-        return Lengths(of_longer, difference, spread, None, None, "length alone tells the verdicts apart")
+        told = _tells_apart(apart, known)
+        problem = "length alone tells the verdicts apart" if told else "a few lengths are too far from all others"
+        return Lengths(of_longer, difference, spread, None, None, problem)
     intercept, slope, influence = fitted
     logit = clustered_mean([intercept + each for each in influence], clusters, bounds=None)
     return Lengths(of_longer, difference, spread, _to_rate(logit), slope)
 
 
+def _tells_apart(apart: Sequence[float], points: Sequence[float]) -> bool:
+    """Whether some difference in length has all wins on one side and all losses on the other; a tie is one of each."""
+    wins = [d for d, point in zip(apart, points, strict=True) if point > 0]
+    losses = [d for d, point in zip(apart, points, strict=True) if point < 1]
+    return not wins or not losses or min(wins) >= max(losses) or max(wins) <= min(losses)
+
+
 def _fit(xs: Sequence[float], ys: Sequence[float]) -> tuple[float, float, list[float]] | None:
     """Intercept and slope of a logistic regression by Newton's method, and each observation's influence on the first.
 
-    None where the likelihood has no maximum: some length tells wins from losses without fail.
+    None where the likelihood has no maximum, as some length tells wins from losses without fail, or none that is
+    worth anything, as one length is so far from all others that they hardly differ beside it.
     """
     intercept = slope = 0.0
     for _ in range(_STEPS):

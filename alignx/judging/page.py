@@ -84,11 +84,11 @@ def _lead(found: Rates, about: About) -> str:
 def _win_rate(found: Measured, about: About) -> list[Block]:
     overall = found.overall
     rows: list[Row | Sequence[str]] = [
-        Row(("win rate, ties as half", *_rate_cells(overall.win_rate, overall.win_rate_bounds)), "strong"),
-        ("win rate without ties", *_rate_cells(overall.decided, overall.decided_bounds)),
+        Row(("win rate, ties as half", *rate_cells(overall.win_rate, overall.win_rate_bounds)), "strong"),
+        ("win rate without ties", *rate_cells(overall.decided, overall.decided_bounds)),
     ]
     if found.at_equal_length is not None:
-        rows.append(Row(("at equal length (diagnostic)", *_cells(found.at_equal_length), ""), "control"))
+        rows.append(Row(("at equal length (diagnostic)", *cells(found.at_equal_length), ""), "control"))
     if about.published is not None:
         paper = f"the paper's, {about.published.model} on {about.published.benchmark}"
         rows.append(Row((paper, f"{about.published.value:.2f}", "", "", "", ""), "control"))
@@ -150,9 +150,9 @@ def _row(label: str, group: str, one: Estimate) -> Any:
 
 def _judge(found: Measured, about: About) -> list[Block]:
     rows = [
-        ("same verdict in both orders", *_cells(found.consistency)),
-        ("the response shown first is named, of all replies that name one", *_cells(found.first_position)),
-        ("the longer response wins, of pairs decided", *_cells(found.longer)),
+        ("same verdict in both orders", *cells(found.consistency)),
+        ("the response shown first is named, of all replies that name one", *cells(found.first_position)),
+        ("the longer response wins, of pairs decided", *cells(found.longer)),
     ]
     hows = [(HOWS[how], _count(count)) for how, count in found.how.items()]  # type: ignore[index]
     return [
@@ -165,10 +165,7 @@ def _judge(found: Measured, about: About) -> list[Block]:
 
 def _doubts(found: Measured) -> list[Block]:
     """What the numbers say against the judge, in words: only what its intervals leave no doubt of."""
-    said = []
-    if (first := found.first_position) is not None and (first.low > 0.5 or first.high < 0.5):
-        place = "first" if first.mean > 0.5 else "second"
-        said.append(f"The judge prefers what is shown {place}: it names it in {percent(first.mean)} % of its replies.")
+    said = doubts_of_orders(found.consistency, found.first_position)
     longer = found.longer
     if longer is not None and (longer.low > 0.5 or longer.high < 0.5):
         kind = "longer" if longer.mean > 0.5 else "shorter"
@@ -176,11 +173,6 @@ def _doubts(found: Measured) -> list[Block]:
         said.append(
             f"The {kind} response wins {percent(share)} % of the pairs decided. Either the judge goes by length, or "
             f"these users are served better by {kind} responses; see the rate at equal length."
-        )
-    if (same := found.consistency) is not None and same.low < 0.5:
-        said.append(
-            "The judge contradicts itself when the order changes about as often as one that tosses a coin: its "
-            "verdicts say little."
         )
     return [Note(text) for text in said]
 
@@ -193,8 +185,8 @@ def _certainty(found: Measured) -> list[Block]:
             f"{one.least} or more",
             _count(one.pairs),
             percent(one.coverage),
-            *_cells(one.consistency)[:2],
-            *_cells(one.win_rate)[:2],
+            *cells(one.consistency)[:2],
+            *cells(one.win_rate)[:2],
         )
         for one in found.certain
     ]
@@ -224,8 +216,8 @@ def _by_source(found: Measured) -> list[Block]:
             _count(rates.ties),
             _count(rates.losses),
             _count(rates.unjudged),
-            *_cells(rates.win_rate)[:2],
-            *_cells(rates.decided)[:1],
+            *cells(rates.win_rate)[:2],
+            *cells(rates.decided)[:1],
         )
         for name, rates in found.by_source.items()
     ]
@@ -305,6 +297,33 @@ def _meanings() -> Definitions:
     )
 
 
+def doubts_of_orders(same: Estimate | None, first: Estimate | None) -> list[str]:
+    """What speaks against a judge when the order changes, in sentences: only what its intervals leave no doubt of.
+
+    Args:
+        same: Share of the pairs with the same verdict in both orders.
+        first: Of the replies that name a side, the share that names the response shown first.
+    """
+    said = []
+    if first is not None and not first.low <= 0.5 <= first.high:
+        place, share = ("first", first.mean) if first.mean > 0.5 else ("second", 1 - first.mean)
+        said.append(
+            f"The judge prefers what is shown {place}: of its replies that name one, {percent(share)} % name the "
+            f"{place}."
+        )
+    if same is not None and same.high < 0.5:
+        said.append(
+            "The judge contradicts itself when the order changes more often than one that tosses a coin: its verdicts "
+            "say little."
+        )
+    elif same is not None and same.low < 0.5:
+        said.append(
+            "These pairs do not show that the judge agrees with itself when the order changes more often than one that "
+            "tosses a coin."
+        )
+    return said
+
+
 def percent(share: float) -> str:
     """A share in percent, one digit behind the point."""
     return f"{100 * share:.1f}"
@@ -319,11 +338,13 @@ def _count(number: int) -> str:
     return f"{number:,}"
 
 
-def _cells(one: Estimate | None) -> tuple[str, str, str, str]:
+def cells(one: Estimate | None) -> tuple[str, str, str, str]:
+    """A share in percent, its interval, values and clusters."""
     if one is None:
         return "–", "–", "0", "0"
     return percent(one.mean), interval(one), _count(one.n), _count(one.clusters)
 
 
-def _rate_cells(one: Estimate | None, bounds: Bounds) -> tuple[str, str, str, str, str]:
-    return (*_cells(one), f"{percent(bounds.worst)} to {percent(bounds.best)}")
+def rate_cells(one: Estimate | None, bounds: Bounds | None) -> tuple[str, str, str, str, str]:
+    """The same and the bounds."""
+    return (*cells(one), "–" if bounds is None else f"{percent(bounds.worst)} to {percent(bounds.best)}")

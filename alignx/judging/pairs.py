@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 
-from alignx.errors import DataError
+from alignx.errors import DataError, SettingsError
 from alignx.generation.responses import Response, read_responses
 from alignx.judging.persona import Part, persona_text, sources
 from alignx.manifest import DataIdentity, Manifest, digest, file_digest
@@ -72,6 +72,12 @@ class System:
         return self.made.model.name if self.made.model is not None else str(self.made.settings.get("model", "unknown"))
 
     @property
+    def identity(self) -> str:
+        """Digest of what the system is, whatever it was asked: weights, what it is told, sampling."""
+        model = self.made.model.digest if self.made.model is not None else self.name
+        return digest(model, dict(self.condition), {name: self.made.settings.get(name) for name in _SAMPLING})
+
+    @property
     def condition(self) -> Mapping[str, object]:
         """What the model was told."""
         return self.made.condition or {}
@@ -102,11 +108,15 @@ def refuse_unlike(candidate: System, baseline: System, may_differ: Collection[st
 
     Raises:
         DataError: They differ in what must be the same, or one has a response that the other has not.
+        SettingsError: There is no such name.
     """
     where = f"{candidate.path} and {baseline.path}"
     if differences := candidate.made.differences(baseline.made, ("data.digest", "data.records", "taxonomy")):
         raise DataError(f"{where} are about different data: {'; '.join(differences)}; generate both for the same")
     told = {*candidate.condition, *baseline.condition} - {*_OF_THE_METHOD}
+    if unknown := sorted({*may_differ} - {*told, *_SAMPLING, *_OF_THE_METHOD}):
+        known = ", ".join(sorted({*told, *_SAMPLING}))
+        raise SettingsError(f"--may-differ: got {unknown[0]!r}, expected some of {known}")
     unlike = [
         f"{name} ({ours!r} against {theirs!r})"
         for name, ours, theirs in (

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, NamedTuple
 from alignx.chat.fencing import CODE_LENGTH, code_of, fence
 from alignx.chat.question import Question, UnreadableError
 from alignx.chat.reading import last_json_object
+from alignx.chat.receiving import plain_text
 from alignx.chat.wording import load_wording
 from alignx.manifest import digest
 
@@ -104,7 +105,7 @@ def _checked(found: Mapping[str, Any]) -> Said:
         raise UnreadableError(f"certainty is {_short(certainty)}, expected a whole number from 0 to 100")
     if verdict not in PLACES:
         raise UnreadableError(f"verdict is {_short(verdict)}, expected {', '.join(PLACES)}")
-    return Said(verdict, certainty, reason)
+    return Said(verdict, certainty, plain_text(reason))  # an escape within the text may be half a character
 
 
 def _short(value: object) -> str:

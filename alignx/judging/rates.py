@@ -36,7 +36,8 @@ class Rates:
     win_rate_bounds: Bounds
     decided: Estimate | None
     """Without ties; None where no pair was decided."""
-    decided_bounds: Bounds
+    decided_bounds: Bounds | None
+    """None where every pair is a tie."""
 
     @property
     def pairs(self) -> int:
@@ -76,7 +77,7 @@ class Rates:
             "win_rate": _dict(self.win_rate),
             "win_rate_bounds": vars(self.win_rate_bounds),
             "win_rate_without_ties": _dict(self.decided),
-            "win_rate_without_ties_bounds": vars(self.decided_bounds),
+            "win_rate_without_ties_bounds": self.decided_bounds and vars(self.decided_bounds),
             "p": _finite(self.p),
             "smallest_difference": _finite(self.smallest),
         }
@@ -165,8 +166,8 @@ def measure(outcomes: Iterable[Outcome]) -> Measured:
         by_source={name: rates(by_source[name]) for name in sorted(by_source)},
         how={how: hows[how] for how in HOWS if hows[how]},
         problems=dict(sorted(problems.items(), key=lambda item: (-item[1], item[0]))),
-        consistency=_consistency(asked),
-        first_position=_first_position(asked),
+        consistency=consistency(asked),
+        first_position=first_position(asked),
         certain=tuple(_certain(asked, least) for least in CERTAINTIES) if asked else (),
         lengths=measure_lengths(asked) if asked else None,
     )
@@ -191,7 +192,7 @@ def rates(outcomes: Sequence[Outcome]) -> Rates:
         _win_rate(outcomes),
         Bounds(least, least + unjudged / pairs),
         _win_rate([one for one in outcomes if one.verdict != "tie"]),
-        Bounds(wins / open_pairs, (wins + unjudged) / open_pairs) if open_pairs else Bounds(0.0, 1.0),
+        Bounds(wins / open_pairs, (wins + unjudged) / open_pairs) if open_pairs else None,
     )
 
 
@@ -199,19 +200,21 @@ def _win_rate(outcomes: Sequence[Outcome]) -> Estimate | None:
     return _mean([(points, one.cluster) for one in outcomes if (points := one.points) is not None])
 
 
-def _consistency(asked: Sequence[Outcome]) -> Estimate | None:
+def consistency(asked: Sequence[Outcome]) -> Estimate | None:
+    """Of pairs that were judged in both orders, the share with the same verdict; None where there is none."""
     both = [one for one in asked if len(one.calls) > 1]
     return _mean([(float(one.how == "same both ways"), one.cluster) for one in both])
 
 
-def _first_position(asked: Sequence[Outcome]) -> Estimate | None:
+def first_position(asked: Sequence[Outcome]) -> Estimate | None:
+    """Of all replies that name a side, the share that names the response shown first; None where none does."""
     named = [(call.names_first, one.cluster) for one in asked for call in one.calls]
     return _mean([(float(first), cluster) for first, cluster in named if first is not None])
 
 
 def _certain(asked: Sequence[Outcome], least: int) -> Certain:
     within = [one for one in asked if one.certainty >= least]
-    return Certain(least, len(within), len(within) / len(asked), _consistency(within), _win_rate(within))
+    return Certain(least, len(within), len(within) / len(asked), consistency(within), _win_rate(within))
 
 
 def _mean(observed: Sequence[tuple[float, str]]) -> Estimate | None:

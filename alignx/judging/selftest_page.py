@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 
 from alignx import manifest
-from alignx.judging.check_page import Asked, cells, points, unjudged
-from alignx.judging.page import interval, percent
+from alignx.judging.check_page import Asked, points, unjudged
+from alignx.judging.page import cells, interval, percent
 from alignx.judging.selftest_attacks import Attacks
 from alignx.judging.selftest_findings import Finding, State, Trial, expected
 from alignx.pages import Block, Definitions, Fold, Note, Page, Paragraph, Quote, Row, Section, Table, literal

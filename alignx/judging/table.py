@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from alignx.errors import DataError
 from alignx.evaluation.report.win_rates import WIN_RATES
 from alignx.intervals import Estimate, clustered_mean, holm, macro_mean, p_value
 from alignx.judging.outcomes import Outcome, read_outcomes
+from alignx.judging.page import doubts_of_orders
+from alignx.judging.rates import consistency, first_position
 from alignx.judging.settings import TableSettings
 from alignx.judging.table_page import table_page
 from alignx.judging.win_rate import PAIRS, REPORT
@@ -41,6 +44,11 @@ class Finished:
     published: float | None
     outcomes: Sequence[Outcome]
 
+    @property
+    def called(self) -> tuple[str, str, str]:
+        """As a row says it."""
+        return self.candidate, self.baseline, self.benchmark
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -52,6 +60,8 @@ class Entry:
     parts: Sequence[Sequence[Outcome]]
     published: float | None
     """As the paper prints it, in percent."""
+    folders: Sequence[Path] = ()
+    """Of the comparison's files."""
 
     def count(self, holds: Callable[[Outcome], bool]) -> int:
         """Pairs of all parts for which something holds."""
@@ -68,12 +78,9 @@ class Entry:
         return self._mean(lambda one: one.verdict not in (None, "tie"))
 
     @property
-    def consistency(self) -> Estimate | None:
-        """Share of the pairs judged in both orders that got the same verdict."""
-        both = [one for part in self.parts for one in part if one.asked and len(one.calls) > 1]
-        if not both:
-            return None
-        return clustered_mean([float(one.how == "same both ways") for one in both], [one.cluster for one in both])
+    def asked(self) -> list[Outcome]:
+        """The pairs of all parts whose verdict is the judge's word."""
+        return [one for part in self.parts for one in part if one.asked]
 
     def _mean(self, counts: Callable[[Outcome], bool]) -> Estimate | None:
         kept = [[one for one in part if counts(one)] for part in self.parts]
@@ -87,7 +94,8 @@ class Entry:
 
     def as_dict(self, corrected: float) -> dict[str, Any]:
         """For JSON, with the p-value corrected for the number of rows."""
-        rate, decided, same = self.win_rate, self.decided, self.consistency
+        rate, decided = self.win_rate, self.decided
+        same, first = consistency(self.asked), first_position(self.asked)
         return {
             "candidate": self.candidate,
             "baseline": self.baseline,
@@ -101,8 +109,11 @@ class Entry:
             "win_rate": rate and rate.as_dict(),
             "win_rate_without_ties": decided and decided.as_dict(),
             "position_consistency": same and same.as_dict(),
+            "first_position_rate": first and first.as_dict(),
+            "doubts": doubts_of_orders(same, first),
             "p_corrected": corrected if math.isfinite(corrected) else None,
             "published": self.published,
+            "reports": [str(folder / f"{REPORT}.html") for folder in self.folders],
         }
 
 
@@ -118,7 +129,7 @@ def table(settings: TableSettings) -> str:
     corrected = correct(rows)
     judge = {name: runs[0].made.settings[name] for name in _OF_THE_JUDGE}
     texts = [one.as_dict(p) for one, p in zip(rows, corrected, strict=True)]
-    _refuse_overwriting(settings.output)
+    _refuse_overwriting(settings)
     text = json.dumps({"judge": judge, "rows": texts}, indent=2, ensure_ascii=False)
     manifest.write_text(settings.output / f"{WIN_RATES}.json", text + "\n")
     written = pages.write(table_page(texts, str(judge["judge_model"])), settings.output, WIN_RATES)
@@ -161,22 +172,33 @@ def read_finished(folder: Path) -> Finished:
 
 
 def entries(runs: Sequence[Finished]) -> list[Entry]:
-    """The rows, in the order in which they first occur; comparisons of one benchmark are its parts.
+    """The rows, in the order in which they first occur; comparisons of the same systems on one benchmark are its parts.
+
+    What has no ``--benchmark`` is a row of its own. Rows that would be called the same are told apart by their folders.
 
     Raises:
         DataError: Two are of the same comparison and the same records.
     """
     found: dict[tuple[str, str, str], list[Finished]] = {}
     for run in runs:
-        of_row = found.setdefault((run.candidate, run.baseline, run.benchmark), [])
-        data = run.made.data and run.made.data.digest
+        data = run.made.data.digest if run.made.data else ""
+        systems = run.made.counts["systems"]
+        named = run.made.settings["benchmark"]
+        of_row = found.setdefault((systems["candidate"], systems["baseline"], named or f"of {data}"), [])
         if same := [other for other in of_row if other.made.data and other.made.data.digest == data]:
             raise DataError(f"{same[0].folder} and {run.folder} are the same comparison on the same records; name one")
         of_row.append(run)
-    return [
-        Entry(*key, parts=[run.outcomes for run in of_row], published=of_row[0].published)
-        for key, of_row in found.items()
-    ]
+    called = Counter(row[0].called for row in found.values())
+    return [_entry(row, alone=called[row[0].called] == 1) for row in found.values()]
+
+
+def _entry(row: Sequence[Finished], *, alone: bool) -> Entry:
+    first = row[0]
+    benchmark = first.benchmark if alone else f"{first.benchmark}, {first.folder}"
+    if len(row) > 1:
+        benchmark += f" ({len(row)} files)"
+    outcomes, folders = [run.outcomes for run in row], [run.folder for run in row]
+    return Entry(first.candidate, first.baseline, benchmark, outcomes, first.published, folders)
 
 
 def correct(rows: Sequence[Entry]) -> list[float]:
@@ -184,10 +206,16 @@ def correct(rows: Sequence[Entry]) -> list[float]:
     return holm(math.nan if (rate := one.win_rate) is None else p_value(rate, 0.5) for one in rows)
 
 
-def _refuse_overwriting(output: Path) -> None:
+def _refuse_overwriting(settings: TableSettings) -> None:
+    """Refuse a folder with something else in it than a table or the comparisons themselves."""
+    output = settings.output
     found = manifest.read_if_present(output) if output.is_dir() else None
     if found is not None and found.kind != "report":
         raise DataError(f"{output}: holds {found.kind!r}, expected a report or nothing; choose another --output")
+    inside = any(folder.resolve().is_relative_to(output.resolve()) for folder in settings.runs)
+    begun = inside or any(output.glob(f"{WIN_RATES}.*"))
+    if found is None and (output.is_file() or (output.is_dir() and any(output.iterdir()) and not begun)):
+        raise DataError(f"{output}: is there and holds something else; choose another --output")
 
 
 def _refuse_unlike(runs: Sequence[Finished]) -> None:

@@ -17,12 +17,12 @@ from alignx.errors import DataError, PartialError
 from alignx.evaluation.published import Published, published
 from alignx.judging.describing import describe
 from alignx.judging.expecting import expected_half_widths
-from alignx.judging.judge import Distinct, Judge
+from alignx.judging.judge import NOTHING_KNOWN, Distinct, Judge
 from alignx.judging.outcomes import Outcome, to_lines
 from alignx.judging.page import percent, win_rate_page
 from alignx.judging.pairs import Pair, System, draw, join, read_system, refuse_other_data, refuse_unlike
 from alignx.judging.questions import prompt_digest
-from alignx.judging.rates import Measured, measure
+from alignx.judging.rates import Bounds, Measured, measure
 from alignx.judging.settings import WinRateSettings
 from alignx.judging.verdicts import Used, write_verdicts
 from alignx.manifest import Manifest
@@ -57,6 +57,9 @@ _CHANGES_NOTHING: Final = {
     "timeout",
     "tries",
 }
+_NOT_ASKED: Final = (
+    "Nobody can be asked about these: choose another --judge-persona, or records that say something of the user"
+)
 _READ_ANEW: Final = ("benchmark", "least_coverage", "published")
 """Settings of what is made of the replies: with others, the report is made anew of them and nobody is asked."""
 
@@ -187,6 +190,7 @@ class _Run:
             "may_be_judged": sum(one.verdict is None and bool(one.calls) for one in outcomes),
             "candidate": str(work.candidate.path),
             "baseline": str(work.baseline.path),
+            "systems": {"candidate": work.candidate.identity, "baseline": work.baseline.identity},
             "records_without_response": work.without_response,
             "requests": {**vars(tally), "seconds": round(tally.seconds, 1)},
             "spent": round(replies.spent, 6),
@@ -221,13 +225,18 @@ class _Run:
 
         Raises:
             DataError: It is something else.
+            PartialError: It is complete, and too few pairs could be judged.
         """
         found = manifest.read_if_present(self.output)
         if found is None:
-            begun = (self.output / REPLIES).exists() or (self.output / MODEL).exists() or (self.output / PAIRS).exists()
+            begun = any((self.output / name).exists() for name in (REPLIES, MODEL, VERDICTS, PAIRS))
             if self.output.is_file() or (self.output.is_dir() and any(self.output.iterdir()) and not begun):
                 raise DataError(f"{self.output}: is there and holds something else; choose another --output")
             return None
+        if found.kind != wanted.kind:
+            raise DataError(
+                f"{self.output}: holds {found.kind!r}, expected 'win-rate' or nothing; choose another --output"
+            )
         anew = {name: wanted.settings[name] for name in _READ_ANEW}
         made = found.model_copy(update={"settings": {**found.settings, **anew}})
         if differences := made.differences(wanted, _IDENTITY):
@@ -238,7 +247,11 @@ class _Run:
         as_wanted = found.settings == wanted.settings and manifest.is_intact(self.output, found)
         if self.settings.reparse or not as_wanted or found.counts["may_be_judged"]:
             return None
-        return f"{self.output}: complete already; the report is {self.output / REPORT}.html; nothing to do"
+        text = f"{self.output}: complete already; the report is {self.output / REPORT}.html; nothing to do"
+        counted = found.counts["pairs"]
+        if counted["coverage"] >= self.settings.least_coverage:
+            return text
+        raise PartialError(f"{text}\n{self._too_few(counted['unjudged'], counted['pairs'])}. {_NOT_ASKED}")
 
     def _summary(self, found: Measured, replies: Replies, tally: Tally) -> str:
         """What came of it.
@@ -251,10 +264,12 @@ class _Run:
         if overall.coverage >= self.settings.least_coverage:
             return text
         shown = "; ".join(f"{count:,} × {reason}" for reason, count in list(found.problems.items())[:3])
-        raise PartialError(
-            f"{text}\n{overall.unjudged:,} of {overall.pairs:,} pairs are unjudged, more than --least-coverage "
-            f"{self.settings.least_coverage:g} allows: {shown}. The same command asks for them again"
-        )
+        hint = "The same command asks for them again" if {*found.problems} - {NOTHING_KNOWN} else _NOT_ASKED
+        raise PartialError(f"{text}\n{self._too_few(overall.unjudged, overall.pairs)}: {shown}. {hint}")
+
+    def _too_few(self, unjudged: int, pairs: int) -> str:
+        least = f"more than --least-coverage {self.settings.least_coverage:g} allows"
+        return f"{unjudged:,} of {pairs:,} pairs are unjudged, {least}"
 
     def _spending(self, replies: Replies, tally: Tally) -> Iterator[str]:
         tokens = replies.tokens
@@ -275,17 +290,18 @@ def _in_words(found: Measured) -> Iterator[str]:
         f"{overall.pairs:,} pairs: {overall.wins:,} won, {overall.ties:,} tied, {overall.losses:,} lost, "
         f"{overall.unjudged:,} unjudged"
     )
-    bounds, decided = overall.win_rate_bounds, overall.decided_bounds
-    yield f"win rate, ties as half: {overall.win_rate or 'nothing was judged'}" + _within(bounds.worst, bounds.best)
-    yield f"win rate without ties: {overall.decided or 'nothing was decided'}" + _within(decided.worst, decided.best)
+    yield f"win rate, ties as half: {overall.win_rate or 'nothing was judged'}{_within(overall.win_rate_bounds)}"
+    yield f"win rate without ties: {overall.decided or 'nothing was decided'}{_within(overall.decided_bounds)}"
     if found.consistency is not None:
         yield f"the judge says the same in both orders: {found.consistency}"
     if found.first_position is not None:
         yield f"the judge names the response shown first: {found.first_position}"
 
 
-def _within(worst: float, best: float) -> str:
-    return f"; {percent(worst)} to {percent(best)} % with the unjudged" if worst < best else ""
+def _within(bounds: Bounds | None) -> str:
+    if bounds is None or bounds.worst == bounds.best:
+        return ""
+    return f"; {percent(bounds.worst)} to {percent(bounds.best)} % with the unjudged"
 
 
 def _published(settings: WinRateSettings) -> Published | None:

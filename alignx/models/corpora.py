@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from alignx.errors import DataError
 
@@ -22,19 +22,42 @@ class Probe(BaseModel):
     contrast: str
 
 
-class _Document(BaseModel):
+class Message(BaseModel):
+    """A turn of a conversation."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    text: str
+    role: Literal["system", "user", "assistant"]
+    content: str
 
 
-def read_documents(path: Path) -> list[str]:
-    """The texts of a JSON Lines file of ``{"text": …}``.
+class Document(BaseModel):
+    """A text, or a conversation that the model's chat template puts into form."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: str | None = None
+    messages: tuple[Message, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> "Document":
+        if (self.text is None) == (not self.messages):
+            raise ValueError("either text or messages")
+        return self
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What stands in it, apart from the form."""
+        return (self.text,) if self.text is not None else tuple(message.content for message in self.messages)
+
+
+def read_documents(path: Path) -> list[Document]:
+    """The lines of a JSON Lines file of ``{"text": …}`` and ``{"messages": …}``.
 
     Raises:
         DataError: The file is missing or empty, or a line is something else.
     """
-    return [line.text for line in _read(path, _Document)]
+    return list(_read(path, Document))
 
 
 def read_probes(path: Path) -> list[Probe]:

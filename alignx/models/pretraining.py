@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from alignx.errors import TrainingError
-from alignx.models.corpora import Probe
+from alignx.models.corpora import Document, Probe
 
 if TYPE_CHECKING:
     from alignx.models.tiny import TinyModelSettings
@@ -24,7 +24,7 @@ _AT_MOST = 2
 
 
 def pretrain(
-    model: Any, tokenizer: Any, documents: Sequence[str], probes: Sequence[Probe], settings: "TinyModelSettings"
+    model: Any, tokenizer: Any, documents: Sequence[Document], probes: Sequence[Probe], settings: "TinyModelSettings"
 ) -> dict[str, Any]:
     """Train a model in place with AdamW: 5 % warm-up, cosine to a tenth, then a tenth while a probe is not content.
 
@@ -36,9 +36,7 @@ def pretrain(
     """
     from tqdm import tqdm
 
-    encoded = tokenizer(
-        [tokenizer.bos_token + text + tokenizer.eos_token for text in documents], add_special_tokens=False
-    )
+    encoded = tokenizer([_framed(document, tokenizer) for document in documents], add_special_tokens=False)
     batches = _Batches(encoded["input_ids"], settings.batch_size, tokenizer.pad_token_id, settings.seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.95), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, settings.steps))
@@ -65,6 +63,14 @@ def pretrain(
     model.eval()
     _say(step, loss.item(), shares, settings.enough)
     return {"documents": len(documents), "steps": step, "loss": loss.item(), "probe": shares}
+
+
+def _framed(document: Document, tokenizer: Any) -> str:
+    """The text of a document with the control tokens around it."""
+    if document.text is not None:
+        return str(tokenizer.bos_token + document.text + tokenizer.eos_token)
+    messages = [message.model_dump() for message in document.messages]
+    return str(tokenizer.apply_chat_template(messages, tokenize=False))
 
 
 @torch.inference_mode()

@@ -108,7 +108,8 @@ def make(settings: TinyModelSettings) -> Path:
     probes = read_probes(settings.probe) if settings.probe is not None else []
     records = Records(settings.data)
     rows = settings.vocab_size or SIZES[settings.size].vocabulary
-    texts = chain(_texts(records, settings.pieces), documents[:_TOKENIZER_DOCUMENTS])
+    read = (text for document in documents[:_TOKENIZER_DOCUMENTS] for text in document.texts)
+    texts = chain(_texts(records, settings.pieces), read)
     tokenizer = train_tokenizer(texts, rows, settings.pieces)
     model = _random_model(SIZES[settings.size], rows, tokenizer, settings.seed)
     counts: dict[str, Any] = {"parameters": sum(p.numel() for p in model.parameters()), "tokens": len(tokenizer)}

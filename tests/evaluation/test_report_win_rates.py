@@ -10,7 +10,7 @@ from alignx.errors import DataError
 from alignx.evaluation.report.win_rates import CAVEAT, win_rates
 from alignx.intervals import clustered_mean
 from alignx.manifest import Manifest
-from alignx.pages import Figure, Note, Paragraph, Table
+from alignx.pages import Definitions, Figure, Fold, Note, Paragraph, Table
 
 RATE = clustered_mean([1.0, 1.0, 0.0, 1.0], ["a", "b", "c", "d"]).as_dict()
 ROW = {
@@ -24,6 +24,8 @@ ROW = {
     "position_consistency": None,
     "p_corrected": 0.25,
     "published": 64.71,
+    "doubts": [],
+    "reports": ["runs/prism/win-rate.html"],
 }
 
 
@@ -42,7 +44,8 @@ def cells(table: Table, number: int) -> tuple[str, ...]:
 
 
 def test_a_finished_table_is_a_table_a_plot_and_its_notes(tmp_path: Path) -> None:
-    said, table, figure, few, caveat = win_rates(written(tmp_path / "table", ROW))
+    doubted = ROW | {"doubts": ["The judge prefers what is shown first."]}
+    said, table, figure, few, doubt, caveat, pages = win_rates(written(tmp_path / "table", doubted))
     assert isinstance(said, Paragraph)
     assert "judged by a-judge" in said.text
     assert isinstance(table, Table)
@@ -55,7 +58,10 @@ def test_a_finished_table_is_a_table_a_plot_and_its_notes(tmp_path: Path) -> Non
     assert figure.alt == f"ICA against base, PRISM: 75.0 % [{low}, {high}]"
     assert isinstance(few, Note)
     assert "fewer than 30 clusters" in few.text
+    assert doubt == Note("ICA against base, PRISM: The judge prefers what is shown first.")
     assert caveat == Note(CAVEAT)
+    assert isinstance(pages, Fold)
+    assert pages.blocks == [Definitions([("ICA against base, PRISM", "`runs/prism/win-rate.html`")])]
 
 
 def test_where_nothing_is_published_there_is_no_column_for_it(tmp_path: Path) -> None:

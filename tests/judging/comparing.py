@@ -48,7 +48,7 @@ def responses(
     """
     records, identity = _read(data, more.get("limit"))
     write_jsonl(path, (_line(record, write(record)) for record in records))
-    model = ModelIdentity(name=name or path.stem, digest=digest(path.stem), tokenizer=digest("tokens"))
+    model = ModelIdentity(name=name or path.stem, digest=digest(name or path.stem), tokenizer=digest("tokens"))
     condition = Condition(method=method).resolved().model_dump(mode="json") | more.get("condition", {})
     manifest.write(
         path,

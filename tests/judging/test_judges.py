@@ -23,6 +23,13 @@ def test_a_fair_judge_raises_no_doubt_of_its_place_or_its_word(flags: dict[str, 
     assert found["position_consistency"]["mean"] == 1
     assert found["first_position_rate"]["mean"] == 0.5
     assert "prefers what is shown" not in said(tmp_path / "out")
+    assert "agrees with itself" not in said(tmp_path / "out")
+    assert "contradicts itself" not in said(tmp_path / "out")
+
+
+def test_few_pairs_of_a_fair_judge_are_said_to_show_little(flags: dict[str, Any], tmp_path: Path) -> None:
+    assert judged(tmp_path / "out", flags, pairs=3)["position_consistency"]["mean"] == 1
+    assert "These pairs do not show that the judge agrees with itself" in said(tmp_path / "out")
     assert "contradicts itself" not in said(tmp_path / "out")
 
 
@@ -32,7 +39,15 @@ def test_a_judge_that_likes_what_comes_first_wins_nothing_for_anybody(flags: dic
     assert found["position_consistency"]["mean"] == 0
     assert (found["overall"]["wins"], found["overall"]["losses"]) == (0, 0)
     assert found["overall"]["win_rate"]["mean"] == 0.5
-    assert "The judge prefers what is shown first: it names it in 100.0 % of its replies" in said(tmp_path / "out")
+    judge = "The judge prefers what is shown first: of its replies that name one, 100.0 % name the first."
+    assert judge in said(tmp_path / "out")
+
+
+def test_a_judge_that_likes_what_comes_last_is_said_to(flags: dict[str, Any], tmp_path: Path) -> None:
+    found = judged(tmp_path / "out", flags, lambda _: (1, 70))
+    assert found["first_position_rate"]["mean"] == 0
+    judge = "The judge prefers what is shown second: of its replies that name one, 100.0 % name the second."
+    assert judge in said(tmp_path / "out")
 
 
 def test_a_judge_that_leans_towards_what_comes_first_is_found_out_too(flags: dict[str, Any], tmp_path: Path) -> None:
@@ -83,7 +98,7 @@ def test_a_judge_that_tosses_a_coin_says_nothing_and_the_report_says_so(flags: d
     assert rate["low"] < 0.5 < rate["high"]
     assert same["low"] < 0.5
     assert found["overall"]["p"] > 0.05
-    assert "about as often as one that tosses a coin" in said(tmp_path / "out")
+    assert "than one that tosses a coin" in said(tmp_path / "out")
     agreed = [one["consistency"]["mean"] for one in found["by_certainty"] if one["consistency"]]
     assert agreed[-1] < 0.8  # its certainty means nothing, and the table shows it
 

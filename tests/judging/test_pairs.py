@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from alignx.errors import DataError
+from alignx.errors import DataError, SettingsError
 from alignx.judging.pairs import Pair, draw, join, read_system, refuse_other_data, refuse_unlike
 from alignx.prompts import Method
 from alignx.records import Records, load_taxonomy
@@ -39,6 +39,16 @@ def test_each_record_meets_its_two_responses(tmp_path: Path) -> None:
 def test_model_and_method_may_differ_and_so_may_what_is_named(tmp_path: Path) -> None:
     refused(tmp_path, method=Method.PBA, name="another", settings={"seed": 1})
     refused(tmp_path, condition={"persona": "other"}, may_differ=("persona",))
+
+
+def test_what_may_differ_has_a_name_that_exists(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"--may-differ: got 'persnoa', expected some of .*history.*temperature"):
+        refused(tmp_path, may_differ=("persnoa",))
+
+
+def test_a_folder_is_said_to_be_one(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is a folder, expected the file"):
+        read_system(tmp_path)
 
 
 @pytest.mark.parametrize(

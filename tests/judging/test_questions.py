@@ -74,6 +74,12 @@ def test_the_last_complete_verdict_counts_and_words_around_it_do_not(text: str) 
     assert read(text).place == "response 2"
 
 
+def test_half_a_character_in_a_reason_can_be_written_down() -> None:
+    found = read('{"reason": "fine \\ud83d", "certainty": 9, "verdict": "tie"}')
+    assert found == Said("tie", 9, "fine ?")
+    assert found.reason.encode() == b"fine ?"
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

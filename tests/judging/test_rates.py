@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from alignx.judging.outcomes import Call, Outcome, Verdict, settle
 from alignx.judging.pairs import OTHER
-from alignx.judging.rates import Measured, measure, rates
+from alignx.judging.rates import Bounds, Measured, measure, rates
 
 SIDES = ("candidate", "tie", "baseline")
 
@@ -121,7 +121,7 @@ def test_sources_are_groups_whose_pairs_add_up() -> None:
 def test_nothing_judged_has_no_rate_and_the_widest_bounds() -> None:
     found = measure([pair("a", None, None), pair("b", "tie", None)])
     assert found.overall.win_rate is found.overall.decided is found.consistency is found.lengths is None
-    assert vars(found.overall.win_rate_bounds) == vars(found.overall.decided_bounds) == {"worst": 0.0, "best": 1.0}
+    assert found.overall.win_rate_bounds == found.overall.decided_bounds == Bounds(0.0, 1.0)
     assert found.certain == ()
     assert math.isnan(found.overall.p)
 
@@ -129,7 +129,7 @@ def test_nothing_judged_has_no_rate_and_the_widest_bounds() -> None:
 def test_only_ties_have_no_rate_without_ties() -> None:
     found = rates([pair("a", *TIED), pair("b", *TIED)])
     assert found.win_rate is not None
-    assert (found.win_rate.mean, found.decided) == (0.5, None)
+    assert (found.win_rate.mean, found.decided, found.decided_bounds) == (0.5, None, None)
 
 
 def test_no_pair_and_a_pair_twice_are_refused() -> None:

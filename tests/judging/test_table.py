@@ -10,7 +10,7 @@ from alignx.errors import DataError
 from alignx.judging.settings import TableSettings
 from alignx.judging.table import Entry, correct, table
 from alignx.settings import parse
-from tests.judging.comparing import by_chance, judged, two
+from tests.judging.comparing import by_chance, good, judged, poor, responses, two, world
 from tests.judging.test_rates import LOST, TIED, WON, pair
 
 
@@ -67,6 +67,10 @@ def test_what_was_judged_otherwise_or_changed_or_is_there_twice_is_refused(tmp_p
     judged(tmp_path / "other", two(tmp_path, 8), by_chance, orders="first")
     with pytest.raises(DataError, match=r"judged otherwise: settings\.orders"):
         table(TableSettings(runs=(first, tmp_path / "other"), output=output))
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "thesis.txt").write_text("mine")
+    with pytest.raises(DataError, match="holds something else"):
+        table(TableSettings(runs=(first,), output=tmp_path / "notes"))
     (second / "pairs.jsonl").write_text("")
     with pytest.raises(DataError, match="was changed since"):
         table(TableSettings(runs=(first, second), output=output))
@@ -74,6 +78,54 @@ def test_what_was_judged_otherwise_or_changed_or_is_there_twice_is_refused(tmp_p
         table(TableSettings(runs=(first,), output=first))
     with pytest.raises(DataError, match="unfinished"):
         table(TableSettings(runs=(tmp_path,), output=output))
+
+
+def rows_of(tmp_path: Path, *folders: Path) -> list[dict[str, Any]]:
+    table(TableSettings(runs=folders, output=tmp_path / "table"))
+    rows = json.loads((tmp_path / "table" / "win-rates.json").read_text())["rows"]
+    assert isinstance(rows, list)
+    return rows
+
+
+def test_files_of_a_benchmark_are_one_row_only_where_it_is_named(tmp_path: Path) -> None:
+    named, nameless = [], []
+    for name, number in (("one", 20), ("two", 30)):
+        (tmp_path / name).mkdir()
+        flags = two(tmp_path / name, number)
+        for folders, more in ((named, {"benchmark": "PRISM"}), (nameless, {})):
+            folders.append(tmp_path / name / f"out{len(more)}")
+            judged(folders[-1], flags, **more)
+    (one,) = rows_of(tmp_path, *named)
+    assert (one["benchmark"], one["pairs"], one["parts"]) == ("PRISM (2 files)", 50, 2)
+    rows = rows_of(tmp_path, *nameless)
+    assert [(row["benchmark"], row["pairs"]) for row in rows] == [
+        (f"data, {nameless[0]}", 20),
+        (f"data, {nameless[1]}", 30),
+    ]
+
+
+def test_models_that_share_a_name_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    """The same file names and folder names; other weights."""
+    folders = []
+    for weights in ("a", "b"):
+        (tmp_path / weights).mkdir()
+        data = world(tmp_path / weights, 12)
+        flags = {
+            "data": str(data),
+            "candidate": responses(data, tmp_path / weights / "x.jsonl", good, name=f"runs/{weights}/ica"),
+            "baseline": responses(data, tmp_path / weights / "y.jsonl", poor, name="base"),
+        }
+        judged(tmp_path / weights / "out", flags, benchmark="PRISM")
+        folders.append(tmp_path / weights / "out")
+    assert [(row["candidate"], row["benchmark"]) for row in rows_of(tmp_path, *folders)] == [
+        ("ica ICA", f"PRISM, {folders[0]}"),
+        ("ica ICA", f"PRISM, {folders[1]}"),
+    ]
+    both = {"data": str(data), "candidate": flags["candidate"]}
+    both["baseline"] = responses(data, tmp_path / "b" / "z.jsonl", poor, name="runs/a/ica")
+    judged(tmp_path / "against", both)
+    about = json.loads((tmp_path / "against" / "win-rate.json").read_text())["about"]
+    assert (about["candidate"], about["baseline"]) == ("ica ICA, of runs/b/ica", "ica ICA, of runs/a/ica")
 
 
 def test_folders_are_given_with_commas() -> None:

@@ -160,6 +160,10 @@ def test_equal_responses_are_ties_without_asking_and_a_user_of_whom_nothing_is_k
     assert found["unjudged_by_reason"] == {"nothing is known of the user, or nothing that the judge is to be told": 1}
     assert len(storm.records) == 4
     assert "complete already" in run(None, tmp_path / "out", flags)
+    for finished in (False, True):  # first made anew of the replies, as another share is asked for
+        with pytest.raises(PartialError, match=r"1 of 4 pairs are unjudged.*Nobody can be asked") as failed:
+            run(None, tmp_path / "out", flags, least_coverage=0.9)
+        assert ("complete already" in str(failed.value)) is finished
 
 
 def test_repeated_records_are_asked_about_once_and_count_each(tmp_path: Path) -> None:
@@ -315,6 +319,8 @@ def test_another_comparison_into_the_same_folder_is_refused_by_what_differs(
     for more, name in (({"judge_model": "x"}, "judge_model"), ({"judge_persona": ("history",)}, "judge_persona")):
         with pytest.raises(DataError, match=rf"holds another comparison.*settings\.{name}"):
             run(None, tmp_path / "out", flags, **more)
+    with pytest.raises(DataError, match=r"holds 'responses', expected 'win-rate' or nothing"):
+        run(None, Path(flags["candidate"]), flags)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")
     with pytest.raises(DataError, match="holds something else"):

@@ -16,7 +16,14 @@ def stored(folder: Path, *lines: str) -> Path:
 
 def test_documents_are_the_texts_in_their_order(tmp_path: Path) -> None:
     path = stored(tmp_path, '{"text": "Ada:\\nnaïve 東京"}', '{"text": ""}')
-    assert read_documents(path) == ["Ada:\nnaïve 東京", ""]
+    assert [document.texts for document in read_documents(path)] == [("Ada:\nnaïve 東京",), ("",)]
+
+
+def test_a_document_is_a_text_or_a_conversation(tmp_path: Path) -> None:
+    turns = '[{"role": "user", "content": "Tea?"}, {"role": "assistant", "content": "No."}]'
+    (found,) = read_documents(stored(tmp_path, f'{{"messages": {turns}}}'))
+    assert (found.text, found.texts) == (None, ("Tea?", "No."))
+    assert [message.role for message in found.messages] == ["user", "assistant"]
 
 
 def test_probes_are_the_lines_in_their_order(tmp_path: Path) -> None:
@@ -31,7 +38,15 @@ def test_probes_are_the_lines_in_their_order(tmp_path: Path) -> None:
 
 REFUSED = {
     "another field": ('{"text": "a", "txt": "b"}', "txt: Extra inputs are not permitted"),
-    "no text": ("{}", "text: Field required"),
+    "no text": ("{}", "Value error, either text or messages"),
+    "text and messages": (
+        '{"text": "a", "messages": [{"role": "user", "content": "b"}]}',
+        "Value error, either text or messages",
+    ),
+    "nobody's turn": (
+        '{"messages": [{"role": "ada", "content": "b"}]}',
+        "messages.0.role: Input should be 'system', 'user' or 'assistant'",
+    ),
     "no string": ('{"text": 1}', "text: Input should be a valid string"),
     "no object": ("[1]", "Input should be an object"),
     "no JSON": ("Ada likes tea", "Invalid JSON: expected value at line 1 column 1"),
@@ -45,7 +60,7 @@ def test_a_line_that_is_no_document_is_refused_with_file_line_and_field(tmp_path
     path = stored(tmp_path, '{"text": "a"}', '{"text": "b"}', line, '{"text": "c"}')
     with pytest.raises(DataError) as caught:
         read_documents(path)
-    assert str(caught.value) == f"{path}:3: {problem}; expected an object with text"
+    assert str(caught.value) == f"{path}:3: {problem}; expected an object with text, messages"
 
 
 def test_a_line_that_is_no_probe_is_refused_with_what_a_probe_has(tmp_path: Path) -> None:

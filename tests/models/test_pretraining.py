@@ -13,7 +13,7 @@ from torch import Tensor
 from alignx import manifest
 from alignx.errors import DataError
 from alignx.models import pretraining
-from alignx.models.corpora import Probe
+from alignx.models.corpora import Document, Message, Probe
 from alignx.models.loading import find_model
 from alignx.models.pretraining import _Batches, _pad, _rate, pretrain, probe
 from alignx.models.tiny import SIZES, TinyModelSettings, _random_model, make
@@ -27,6 +27,10 @@ class Letters:
     """A tokenizer of one token a letter."""
 
     bos_token, eos_token, pad_token_id = "^", "$", 2
+
+    def apply_chat_template(self, messages: list[dict[str, str]], *, tokenize: bool) -> str:
+        assert not tokenize
+        return "^" + "".join({"user": "a", "assistant": "b"}[one["role"]] + one["content"] for one in messages) + "$"
 
     def __call__(self, texts: Any, add_special_tokens: bool = True) -> dict[str, Any]:
         assert not add_special_tokens  # they are written out
@@ -55,6 +59,10 @@ class Pairs(torch.nn.Module):
             logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100
         )
         return SimpleNamespace(loss=loss, logits=logits)
+
+
+def texts(*contents: str) -> list[Document]:
+    return [Document(text=content) for content in contents]
 
 
 def settings(**changes: Any) -> TinyModelSettings:
@@ -167,8 +175,15 @@ def test_a_probe_counts_every_token_after_the_beginning_and_no_padding() -> None
 
 def test_documents_are_shown_between_beginning_and_end() -> None:
     model = Pairs()
-    pretrain(model, Letters(), ["ab", "c"], [], settings(steps=3))
+    pretrain(model, Letters(), texts("ab", "c"), [], settings(steps=3))
     assert [sorted(batch) for batch in model.shown] == [["^ab$", "^c$_"]] * 3
+
+
+def test_conversations_are_shown_as_the_chat_template_frames_them() -> None:
+    model = Pairs()
+    turns = (Message(role="user", content="cc"), Message(role="assistant", content="c"))
+    pretrain(model, Letters(), [*texts("a"), Document(messages=turns)], [], settings(steps=1))
+    assert sorted(model.shown[0]) == ["^a$____", "^accbc$"]
 
 
 def test_the_optimizer_has_the_rate_of_each_step_no_decay_and_gradients_of_at_most_one(
@@ -194,7 +209,7 @@ def test_the_optimizer_has_the_rate_of_each_step_no_decay_and_gradients_of_at_mo
         model.table[SIGNS.index("b"), SIGNS.index("c")] = 50.0
         model.table[0, 5] = 50.0
     before = model.table.detach().clone()
-    pretrain(model, Letters(), ["abab"], [], settings(steps=40, batch_size=1))
+    pretrain(model, Letters(), texts("abab"), [], settings(steps=40, batch_size=1))
     assert [rate for rate, _ in seen] == pytest.approx([0.1 * _rate(step, 40) for step in range(40)])
     assert (given["betas"], given["weight_decay"]) == ((0.9, 0.95), 0.0)
     assert max(norm for _, norm in seen) <= 1 + 1e-5
@@ -213,12 +228,12 @@ def test_gradients_are_of_one_step_each_and_large_ones_are_cut(monkeypatch: pyte
         return own(parameters, most)
 
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", watched)
-    pretrain(Pairs(), Letters(), ["ab"], [], settings(steps=3, batch_size=1, learning_rate=1e-6))
+    pretrain(Pairs(), Letters(), texts("ab"), [], settings(steps=3, batch_size=1, learning_rate=1e-6))
     assert norms == pytest.approx([norms[0]] * 3, rel=1e-3)  # the weights hardly move, and nothing adds up
 
 
 def test_the_loss_that_is_told_is_the_last_step_s() -> None:
-    found = pretrain(Pairs(), Letters(), ["ab"], [], settings(steps=1, batch_size=1))
+    found = pretrain(Pairs(), Letters(), texts("ab"), [], settings(steps=1, batch_size=1))
     assert found == {"documents": 1, "steps": 1, "loss": pytest.approx(math.log(6)), "probe": {}}  # of six letters
 
 
@@ -227,7 +242,7 @@ def test_training_makes_a_model_ready_for_use() -> None:
     model.eval()
     modes: list[bool] = []
     model.register_forward_hook(lambda *_: modes.append(model.training))
-    pretrain(model, Letters(), ["ab"], [], settings(steps=2))
+    pretrain(model, Letters(), texts("ab"), [], settings(steps=2))
     assert modes == [True, True]
     assert not model.training
 
@@ -257,7 +272,7 @@ def test_training_goes_on_while_the_probe_is_not_content_and_never_more_than_twi
 ) -> None:
     calls = scripted(monkeypatch, [{"said": share} for share in shares])
     model = Pairs()
-    found = pretrain(model, Letters(), ["ab"], [PROBE], settings(steps=150, batch_size=1))
+    found = pretrain(model, Letters(), texts("ab"), [PROBE], settings(steps=150, batch_size=1))
     assert found["steps"] == len(model.shown) == steps
     assert found["probe"] == {"said": shares[-1]}
     assert len(calls) == checks
@@ -265,31 +280,31 @@ def test_training_goes_on_while_the_probe_is_not_content_and_never_more_than_twi
 
 def test_every_kind_of_probe_must_be_content(monkeypatch: pytest.MonkeyPatch) -> None:
     scripted(monkeypatch, [{"said": 1.0, "stated": 0.5}, {"said": 0.5, "stated": 1.0}, {"said": 0.95, "stated": 0.91}])
-    assert pretrain(Pairs(), Letters(), ["ab"], [PROBE], settings(steps=300, batch_size=1))["steps"] == 500
+    assert pretrain(Pairs(), Letters(), texts("ab"), [PROBE], settings(steps=300, batch_size=1))["steps"] == 500
 
 
 def test_without_probes_training_ends_when_asked() -> None:
-    assert pretrain(Pairs(), Letters(), ["ab"], [], settings(steps=150, batch_size=1))["steps"] == 150
+    assert pretrain(Pairs(), Letters(), texts("ab"), [], settings(steps=150, batch_size=1))["steps"] == 150
 
 
 def test_how_it_went_is_told_and_warned_of(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     scripted(monkeypatch, [{"said": 0.5, "stated": 0.95}])
-    pretrain(Pairs(), Letters(), ["ab"], [PROBE], settings(steps=1, batch_size=1, learning_rate=1e-9))
+    pretrain(Pairs(), Letters(), texts("ab"), [PROBE], settings(steps=1, batch_size=1, learning_rate=1e-9))
     told = capsys.readouterr().err
     assert "pre-trained for 2 steps, loss 1.792; probe: said 0.50, stated 0.95\n" in told  # ln 6
     assert "warning: 0.90 of each kind were wanted; DPO has less to start from\n" in told
     scripted(monkeypatch, [{"said": 0.9}])
-    pretrain(Pairs(), Letters(), ["ab"], [PROBE], settings(steps=1, batch_size=1, learning_rate=1e-9))
+    pretrain(Pairs(), Letters(), texts("ab"), [PROBE], settings(steps=1, batch_size=1, learning_rate=1e-9))
     assert "warning" not in capsys.readouterr().err
     monkeypatch.undo()
-    pretrain(Pairs(), Letters(), ["ab"], [], settings(steps=1, batch_size=1, learning_rate=1e-9))
+    pretrain(Pairs(), Letters(), texts("ab"), [], settings(steps=1, batch_size=1, learning_rate=1e-9))
     assert "pre-trained for 1 steps, loss 1.792\n" in capsys.readouterr().err
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
     def weights(seed: int) -> Tensor:
         model = Pairs()
-        pretrain(model, Letters(), ["ab", "abc", "ca", "bb"], [], settings(steps=30, batch_size=2, seed=seed))
+        pretrain(model, Letters(), texts("ab", "abc", "ca", "bb"), [], settings(steps=30, batch_size=2, seed=seed))
         return model.table.detach()
 
     assert torch.equal(weights(0), weights(0))
@@ -379,4 +394,4 @@ def test_a_loss_that_is_no_number_ends_the_training() -> None:
     with torch.no_grad():
         next(model.parameters()).fill_(float("nan"))
     with pytest.raises(TrainingError, match="step 1: the loss is nan; lower --learning-rate"):
-        pretrain(model, Letters(), ["ab"], [], settings(steps=3, batch_size=1))
+        pretrain(model, Letters(), texts("ab"), [], settings(steps=3, batch_size=1))

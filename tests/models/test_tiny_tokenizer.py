@@ -32,7 +32,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def tokenizer(world: Path) -> Any:
     """As ``alignx tiny-model --size 0.7m --pieces phrases`` trains it."""
-    texts = chain(_texts(Records(str(world / "train.jsonl")), "phrases"), read_documents(world / "corpus.jsonl"))
+    read = (text for document in read_documents(world / "corpus.jsonl") for text in document.texts)
+    texts = chain(_texts(Records(str(world / "train.jsonl")), "phrases"), read)
     trained = train_tokenizer(texts, SIZES["0.7m"].vocabulary, "phrases")
     trained.name_or_path = "phrases"
     return trained
@@ -139,7 +140,8 @@ def test_what_was_never_seen_falls_back_to_smaller_pieces(tokenizer: Any) -> Non
 
 
 def test_prompts_in_phrases_are_several_times_shorter_than_in_words(tokenizer: Any, world: Path) -> None:
-    words = train_tokenizer(read_documents(world / "corpus.jsonl")[:300], 2048, "words")
+    documents = read_documents(world / "corpus.jsonl")[:300]
+    words = train_tokenizer([document.text or "" for document in documents], 2048, "words")
     condition = Condition(method=Method.ICA)
     record = next(iter(Records(str(world / "test.jsonl"))))
     rendered = render(record, tell(record, condition, TAXONOMY), condition)

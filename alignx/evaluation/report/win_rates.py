@@ -2,13 +2,13 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from alignx import manifest
 from alignx.errors import DataError
-from alignx.pages import Block, Figure, Note, Paragraph, Table, literal
+from alignx.pages import Block, Definitions, Figure, Fold, Note, Paragraph, Table, literal
 
 WIN_RATES = "win-rates"
 """Name of the files that ``alignx judge table`` writes, without their endings."""
@@ -39,8 +39,8 @@ def win_rates(folder: Path) -> list[Block]:
     judge = literal(str(found["judge"]["judge_model"]))
     return [
         Paragraph(
-            f"Which of two responses suits the user better, judged by {judge}; the pages beside "
-            f"{literal(str(path))} say how far that judge can be believed."
+            f"Which of two responses suits the user better, judged by {judge}. Each comparison's own page says more of "
+            "how far that judge can be believed; they are named below."
         ),
         *side_by_side(found["rows"]),
     ]
@@ -88,7 +88,20 @@ def side_by_side(rows: Sequence[Mapping[str, Any]]) -> list[Block]:
         Table(columns, cells, caption, "ll" + "r" * (len(columns) - 2)),
         _forest(rows),
         *(Note(f"Some rows: {literal(note)}.") for note in said),
+        *(Note(f"{literal(where)}: {literal(doubt)}") for where, doubt in _doubts(rows)),
         *([Note(CAVEAT)] if published else []),
+        Fold("Where each comparison's own page is", [Definitions(_reports(rows))]),
+    ]
+
+
+def _doubts(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    for row in rows:
+        yield from ((f"{_comparison(row)}, {row['benchmark']}", doubt) for doubt in row["doubts"])
+
+
+def _reports(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    return [
+        (f"{_comparison(row)}, {row['benchmark']}", "; ".join(f"`{path}`" for path in row["reports"])) for row in rows
     ]
 
 

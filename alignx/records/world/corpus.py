@@ -1,10 +1,10 @@
-"""Text to pre-train a stand-in on: people described and talking, in no format of the task."""
+"""Text to pre-train a stand-in on: people described and talking, in no format of the task; and replies by anybody."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from alignx.records.taxonomy import Taxonomy
-from alignx.records.world.population import User
+from alignx.records.world.population import User, target_key
 from alignx.records.world.speech import Mention, Speech
 from alignx.records.world.wordings import Phrases
 
@@ -27,6 +27,27 @@ class Corpus:
         lines = [self._stated(user, name, topics)] if rng.random() < 0.5 else self._talk(user, name, topics)
         lines += self._talk(user, name, topics)
         return "\n".join(lines)
+
+    def conversation(
+        self, users: Sequence[User], mentions: Sequence[float], taken: Collection[tuple[str, str]]
+    ) -> list[dict[str, str]]:
+        """A post, and a reply of one of some users of whom nothing is known: what a reply looks like, and no more.
+
+        Args:
+            users: Who may reply.
+            mentions: Shares of replies that speak to 1, 2, 3 dimensions.
+            taken: Targets of records, as post and one of the responses, which are not to be drawn.
+        """
+        rng = self._rng
+        while True:
+            user = rng.choice(users)
+            count = min(rng.choices(range(1, len(mentions) + 1), mentions)[0], len(user.stance))
+            topics = rng.sample(list(user.stance), count)
+            said = self._speech.utter({topic: user.stance[topic] for topic in topics}, rng)
+            if target_key(self._speech, said) not in taken:
+                break
+        turns = (("user", said.post), ("assistant", self._speech.text(said)))
+        return [{"role": role, "content": content} for role, content in turns]
 
     def probes(self, users: Sequence[User]) -> Iterator[dict[str, str]]:
         """Two documents a user whose last line follows from the others, each with one whose last line contradicts them.

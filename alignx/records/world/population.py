@@ -85,6 +85,11 @@ class Drawn:
         return ("comments", self.comments), ("choices", self.choices)
 
 
+def target_key(speech: Speech, target: Utterance) -> tuple[str, str]:
+    """What makes a target the same as another, whoever's it is: its post and, of both responses, one."""
+    return target.post, min(speech.text(target), speech.text(target.reversed))
+
+
 class Population:
     """Draws users and records; everything follows from the random generator."""
 
@@ -138,7 +143,7 @@ class Population:
         rng, shape = self._rng, self._shape
         for _ in range(_ATTEMPTS):
             target = self._speech.utter(self._stance(user.stance, {}), rng)
-            key = (target.post, min(self._speech.text(target), self._speech.text(target.reversed)))
+            key = target_key(self._speech, target)
             if key not in taken:
                 break
         else:

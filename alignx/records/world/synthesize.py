@@ -66,6 +66,9 @@ class SynthesizeSettings(Settings):
     train: int = setting(4000, "Training records.", gt=0)
     test: int = setting(640, "Test records, in each of the test files.", gt=0)
     corpus: int = setting(0, "Documents of training users' talk, for `alignx tiny-model --train`.", ge=0)
+    conversations: float = setting(
+        0.0, "Share of these documents that are a post and anybody's reply, as a chat.", ge=0, lt=1
+    )
     seed: int = setting(0, "Of everything that is drawn.")
     dimensions: Annotated[str, AfterValidator(_known_dimensions)] = setting(
         "all", "Preference dimensions in use: all, demo (16 interests), or indices such as 0,47,89."
@@ -175,9 +178,14 @@ def _write_world(
     truth = [_truth(user, split, len(taxonomy)) for split, known in users.items() for user in known]
     written["users"] = _write(folder / "users.jsonl", truth, len(truth))
     if settings.corpus:
-        corpus = Corpus(speech, phrases, taxonomy, f"{settings.seed} corpus")
-        texts = ({"text": corpus.document(users["train"])} for _ in range(settings.corpus))
-        written["corpus"] = _write(folder / "corpus.jsonl", texts, settings.corpus)
+        corpus, chat = (Corpus(speech, phrases, taxonomy, f"{settings.seed} {name}") for name in ("corpus", "chat"))
+        documents = (
+            {"messages": chat.conversation(users["train"], settings.mentions, taken)}
+            if int((number + 1) * settings.conversations) > int(number * settings.conversations)
+            else {"text": corpus.document(users["train"])}
+            for number in range(settings.corpus)
+        )
+        written["corpus"] = _write(folder / "corpus.jsonl", documents, settings.corpus)
         probed = population("probe")
         probes = list(corpus.probes([probed.user("probe") for _ in range(PROBED_USERS)]))
         written["probe"] = _write(folder / "probe.jsonl", probes, len(probes))

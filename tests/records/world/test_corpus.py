@@ -69,8 +69,37 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return made(tmp_path_factory.mktemp("corpus") / request.param, **settings, train=100, test=60, corpus=300)
 
 
+def test_a_share_of_the_documents_are_posts_with_anybodys_reply(tmp_path: Path) -> None:
+    """And the others, like all records of the world, are what they were without them."""
+    plain = made(tmp_path / "plain", **DEMO, train=100, test=60, corpus=400)
+    mixed = made(tmp_path / "mixed", **DEMO, train=100, test=60, corpus=400, conversations=0.25)
+    for name in ("train", "users", *TESTS):
+        assert (mixed / f"{name}.jsonl").read_bytes() == (plain / f"{name}.jsonl").read_bytes()
+    found = read_documents(mixed / "corpus.jsonl")
+    chats = [document for document in found if document.messages]
+    assert len(chats) == 100
+    assert [chat is found[place] for place, chat in zip(range(3, 400, 4), chats, strict=True)] == [True] * 100
+    talk = [document.text for document in found if document.text is not None]
+    assert talk == [document.text for document in read_documents(plain / "corpus.jsonl")][: len(talk)]
+    signs = Counter[int]()
+    for chat in chats:
+        post, reply = chat.messages
+        assert (post.role, reply.role) == ("user", "assistant")
+        meant = said(reply.content)
+        assert len({one.dimension for one in meant}) == len(meant) in (1, 2)
+        assert all(one.wording >= 0 and WORDINGS[one.dimension].topic in post.content for one in meant)
+        signs.update(one.sign for one in meant)
+    assert 0.35 < signs[1] / signs.total() < 0.65
+    targets = {(row["prompt"], text) for name in TESTS for row in rows(mixed, name) for text in both(row)}
+    assert targets.isdisjoint((chat.texts[0], chat.texts[1]) for chat in chats)
+
+
+def both(row: dict[str, Any]) -> tuple[str, str]:
+    return row["chosen"], row["rejected"]
+
+
 def documents(world: Path) -> list[str]:
-    return read_documents(world / "corpus.jsonl")
+    return [document.text or "" for document in read_documents(world / "corpus.jsonl")]
 
 
 def test_a_document_worked_by_hand() -> None:
