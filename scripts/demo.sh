@@ -33,7 +33,7 @@ world() {
   if [[ -e $out/world/manifest.json ]]; then return; fi
   alignx data synthesize --output "$out/world" --seed "$seed" --dimensions demo --wordings 2 --active 6,6 \
     --mentions 0.6,0.4 --comments 3 --choices 1 --described 0 --label-noise 0.05 \
-    --train "$train" --test "$test" --corpus "$corpus"
+    --train "$train" --test "$test" --corpus "$corpus" --conversations 0.2
 }
 
 # Learns to read from documents about training users, in no format of the task.

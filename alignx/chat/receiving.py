@@ -4,11 +4,12 @@ import email.utils
 import json
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
 from alignx.chat.question import UnreadableError
+from alignx.chat.reading import LONGEST
 from alignx.chat.replies import UNFINISHED
 from alignx.chat.secrets import redact
 from alignx.errors import ApiError
@@ -138,6 +139,9 @@ def _received(reply: Any, seconds: float) -> Received:
         raise NoTextError(problem[received.finish], received)
     if not received.text.strip():
         raise NoTextError("empty", received)
+    if len(received.text) > LONGEST:
+        told = replace(received, text=received.text[:_LENGTH] + "…", finish="too long")
+        raise NoTextError(f"the reply has {len(received.text)} characters, at most {LONGEST} are read", told)
     return received
 
 

@@ -126,8 +126,8 @@ def _in_words(found: Calibration) -> Paragraph | Note:
     share = found.shrinkage
     return Paragraph(
         f"With an accuracy of {percent(found.accuracy.mean)} % a win rate's distance from 50 % is seen at "
-        f"{percent(share)} % of what it is, so that about {1 / share**2:.1f} times as many pairs are needed as with a "
-        "judge that is always right."
+        f"{percent(share)} % of what it is, so that up to {1 / share**2:.1f} times as many pairs are needed as with a "
+        "judge that is always right (fewer where it calls many pairs equal)."
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import email.utils
+import json
 import socket
 import threading
 import time
@@ -14,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alignx.chat.connections import Raw
-from alignx.chat.question import Question, Request
+from alignx.chat.question import Ask, Question, Request
+from alignx.chat.reading import LONGEST
 from alignx.chat.receiving import (
     NoTextError,
     Received,
@@ -220,6 +222,17 @@ def test_no_json_whatever_it_holds_is_more_than_a_reply_or_a_failure(value: obje
         text = str(error)
     assert text.strip()
     text.encode()
+
+
+def test_a_reply_too_long_to_be_read_is_kept_as_its_beginning() -> None:
+    body = json.dumps({"choices": [{"message": {"content": "x" * (LONGEST + 1)}, "finish_reason": "stop"}]})
+    with pytest.raises(
+        NoTextError, match=f"the reply has {LONGEST + 1} characters, at most {LONGEST} are read"
+    ) as told:
+        read_body(body.encode(), 0.0)
+    assert len(told.value.received.text) < 400
+    request = Request(Question("Answer.", "Why?", {}, "response", 7), "m", 0.5, "text")
+    assert not Ask("a", request, str, any_text=True).takes(told.value.received.finish)
 
 
 def test_half_a_character_becomes_a_question_mark() -> None:

@@ -114,7 +114,7 @@ def test_a_judge_who_sees_what_is_good_is_right_where_users_chose_it(tmp_path: P
     assert seen[0.5]["low"] == seen[0.5]["high"] == pytest.approx(0.5)
     page = words(tmp_path / "out" / "calibrate.md")
     assert "whichever system wrote it and however hard the pair is" in page
-    assert "60.0 % of what it is, so that about 2.8 times as many pairs" in page
+    assert "60.0 % of what it is, so that up to 2.8 times as many pairs" in page
     assert sum(rates["pairs"] for rates in found["by_source"].values()) == 30
 
 
