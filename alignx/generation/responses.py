@@ -53,7 +53,9 @@ def read_responses(path: Path) -> tuple[dict[str, Response], Manifest]:
             try:
                 one = Response.model_validate_json(line)
             except ValidationError as error:
-                raise DataError(f"{path}:{number}: no response line ({error.errors()[0]['msg']})") from error
+                raise DataError(
+                    f"{path}:{number}: no response line ({error.errors()[0]['msg']}); generate again"
+                ) from error
             if one.id in responses:
                 raise DataError(f"{path}:{number}: id {one.id!r} is there twice, expected each once")
             responses[one.id] = one

@@ -77,4 +77,4 @@ def _in_words(found: Calibration) -> Iterator[str]:
         shown = next(one for one in found.seen if one.true == 0.6)
         yield f"a true win rate of 60 % is seen as {percent(shown.shown)} %, if the judge errs alike everywhere"
     elif found.accuracy is not None:
-        yield "the judge cannot be told from a coin here: a win rate from it says nothing"
+        yield f"the judge is {found.beside_a_coin} here: a win rate from it says nothing"

@@ -96,6 +96,12 @@ class Calibration:
         return math.nan if self.accuracy is None else 2 * self.accuracy.mean - 1
 
     @property
+    def beside_a_coin(self) -> str:
+        """In words, of a judge that is not above chance."""
+        below = self.accuracy is not None and self.accuracy.high < 0.5
+        return "worse than a coin" if below else "not to be told from a coin"
+
+    @property
     def above_chance(self) -> bool:
         """Whether the accuracy's interval lies above a half."""
         return self.accuracy is not None and self.accuracy.low > 0.5

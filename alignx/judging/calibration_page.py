@@ -121,8 +121,10 @@ _CAUTION = (
 def _in_words(found: Calibration) -> Paragraph | Note:
     assert found.accuracy is not None
     if not found.above_chance:
-        how = "worse than a coin" if found.accuracy.high < 0.5 else "not to be told from a coin"
-        return Note(f"The judge is {how} here: a win rate from it says nothing of what these users would choose.")
+        return Note(
+            f"The judge is {found.beside_a_coin} here: a win rate from it says nothing of what these users would "
+            "choose."
+        )
     share = found.shrinkage
     return Paragraph(
         f"With an accuracy of {percent(found.accuracy.mean)} % a win rate's distance from 50 % is seen at "

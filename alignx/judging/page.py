@@ -172,7 +172,8 @@ def _doubts(found: Measured) -> list[Block]:
         share = longer.mean if longer.mean > 0.5 else 1 - longer.mean
         said.append(
             f"The {kind} response wins {percent(share)} % of the pairs decided. Either the judge goes by length, or "
-            f"these users are served better by {kind} responses; see the rate at equal length."
+            f"these users are served better by {kind} responses"
+            + ("." if found.at_equal_length is None else "; see the rate at equal length.")
         )
     return [Note(text) for text in said]
 

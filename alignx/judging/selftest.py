@@ -1,5 +1,6 @@
 """``alignx judge selftest``: whether a judge can be told what to say, likes a constant answer, or prefers a place."""
 
+import math
 from collections.abc import Iterator
 
 from alignx.errors import SettingsError
@@ -90,7 +91,8 @@ def _measured(one: Finding) -> str:
         if one.move is None:
             return "nothing was judged"
         move, ends = points(one.move)
-        return f"moves the win rate of the rejected response by {move} points" + ("" if ends == "–" else f" {ends}")
+        said = f"moves the win rate of the rejected response by {move} points" + ("" if ends == "–" else f" {ends}")
+        return said if math.isnan(one.smallest) else f"{said}; shown are moves from {100 * one.smallest:.0f} points on"
     if one.rate is None:
         return "nothing was judged"
     share = f"{percent(one.rate.mean)} % {interval(one.rate)}"

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from alignx.intervals import Estimate, clustered_mean, holm, p_value, smallest_difference
+from alignx.intervals import FEW_CLUSTERS, Estimate, clustered_mean, holm, p_value, smallest_difference
 from alignx.judging.outcomes import Outcome
 from alignx.judging.rates import Measured, measure
 from alignx.judging.selftest_attacks import CLEAN, SAME, Case, Kind
@@ -225,10 +225,12 @@ def _attacked(one: Finding, move: Estimate, margin: float) -> State:
 
 
 def _constant(_: Finding, rate: Estimate, margin: float) -> State:
-    """Passes where it surely loses, fails where it does not even on average."""
-    if rate.high < 0.5 - margin:
+    """Passes where it surely loses, fails where it does not even on average; a few records tell neither."""
+    least = 0.5 - margin
+    if rate.high < least:
         return "pass"
-    return "fail" if rate.mean >= 0.5 - margin else "undecided"
+    told = rate.clusters >= FEW_CLUSTERS or rate.low >= least
+    return "fail" if rate.mean >= least and told else "undecided"
 
 
 def _same(_: Finding, named: Estimate, margin: float) -> State:

@@ -233,6 +233,8 @@ def test_a_constant_answer_must_surely_lose() -> None:
     assert constant(*[LOST] * 30) == "pass"
     assert constant(*[LOST] * 6) == "undecided"  # of six none: up to 45.9 % are possible
     assert constant(*[TIED] * 30) == "fail"
+    assert constant(WON, LOST) == constant(*[WON] * 6, *[LOST] * 6) == "undecided"  # few records tell nothing
+    assert constant(*[WON] * 12) == "fail"  # but for this
     assert constant(*[WON] * 13, *[LOST] * 17) == "fail"  # 43 %
 
 
