@@ -88,11 +88,11 @@ def judged_by_the_oracle(demo: Path, said: str) -> dict[Path, int]:
     found = json.loads((demo / "win-rates/win-rates.json").read_text())
     rows = [(row["candidate"], row["baseline"], row["benchmark"].partition(": ")[2]) for row in found["rows"]]
     assert rows == [
-        ("ica ICA", "tiny ICA", "trained or not"),
-        ("pba PBA", "tiny PBA", "trained or not"),
-        ("ica ICA", "ica ICA", "told of this user or of another"),
-        ("pba PBA", "pba PBA", "told of this user or of another"),
-        ("ica ICA", "pba PBA", "which method"),
+        ("ica", "tiny under ICA", "trained or not"),
+        ("pba", "tiny under PBA", "trained or not"),
+        ("ica, persona own", "ica, persona other", "told of this user or of another"),
+        ("pba, persona own", "pba, persona other", "told of this user or of another"),
+        ("ica", "pba", "which method"),
     ]
     assert all(row["benchmark"].startswith("synthetic world, by an oracle: ") for row in found["rows"])
     assert all(row["wins"] + row["ties"] + row["losses"] == row["pairs"] == 16 for row in found["rows"])

@@ -74,9 +74,9 @@ def _names(candidate: System, baseline: System) -> tuple[str, str]:
 
 
 def _name(system: System) -> str:
-    """Short, for a title: the last part of the model's name, and the method."""
-    method = system.condition.get("method")
-    return " ".join(filter(None, [system.name.rstrip("/").rpartition("/")[2], str(method).upper() if method else ""]))
+    """Short, for a title: the last part of the model's name; and the method, where that does not name it."""
+    model, method = system.name.rstrip("/").rpartition("/")[2], str(system.condition.get("method") or "")
+    return model if method in model.lower() else f"{model} under {method.upper()}"
 
 
 def _systems(candidate: System, baseline: System, ids: Collection[str]) -> Iterator[tuple[str, str, str]]:

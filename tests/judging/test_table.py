@@ -55,7 +55,7 @@ def test_each_comparison_has_a_row_with_the_published_figure_and_a_corrected_p(t
     alone = [json.loads((folder / "win-rate.json").read_text())["overall"] for folder in folders]
     assert [row["win_rate"] for row in found["rows"]] == [one["win_rate"] for one in alone]
     assert sorted(row["p_corrected"] for row in found["rows"])[0] == pytest.approx(2 * min(one["p"] for one in alone))
-    assert "candidate ICA against baseline ICA, PRISM: " in said
+    assert "candidate under ICA against baseline under ICA, PRISM: " in said
     assert "64.71" in (tmp_path / "table" / "win-rates.md").read_text()
 
 
@@ -118,14 +118,14 @@ def test_models_that_share_a_name_are_not_taken_for_each_other(tmp_path: Path) -
         judged(tmp_path / weights / "out", flags, benchmark="PRISM")
         folders.append(tmp_path / weights / "out")
     assert [(row["candidate"], row["benchmark"]) for row in rows_of(tmp_path, *folders)] == [
-        ("ica ICA", f"PRISM, {folders[0]}"),
-        ("ica ICA", f"PRISM, {folders[1]}"),
+        ("ica", f"PRISM, {folders[0]}"),
+        ("ica", f"PRISM, {folders[1]}"),
     ]
     both = {"data": str(data), "candidate": flags["candidate"]}
     both["baseline"] = responses(data, tmp_path / "b" / "z.jsonl", poor, name="runs/a/ica")
     judged(tmp_path / "against", both)
     about = json.loads((tmp_path / "against" / "win-rate.json").read_text())["about"]
-    assert (about["candidate"], about["baseline"]) == ("ica ICA, of runs/b/ica", "ica ICA, of runs/a/ica")
+    assert (about["candidate"], about["baseline"]) == ("ica, of runs/b/ica", "ica, of runs/a/ica")
 
 
 def test_folders_are_given_with_commas() -> None:
