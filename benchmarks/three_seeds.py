@@ -2,7 +2,7 @@
 
     python benchmarks/three_seeds.py --seeds 0 1 2 --output out/seeds
 
-Runs ``scripts/demo.sh`` once a seed (about 8 minutes each on 2 cores; finished ones are not repeated) and prints the
+Runs ``scripts/demo.sh`` once a seed (about 5 minutes each on 2 cores; finished ones are not repeated) and prints the
 tables of README.md: accuracies, and win rates by the oracle. Leaves with 1 if a row is not as
 ``configs/eval/demo.yaml`` expects, whichever the seed.
 """
@@ -14,6 +14,11 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from alignx.records import load_taxonomy
+from alignx.records.world import load_wordings
+from alignx.records.world.hearing import Hearing
+from alignx.records.world.synthesize import DEMO_DIMENSIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -51,12 +56,34 @@ def win_rates(folders: dict[int, Path]) -> None:
     for rows in zip(*tables, strict=True):
         what = f"{rows[0]['candidate']} against {rows[0]['baseline']}, {rows[0]['benchmark'].partition(': ')[2]}"
         print(f"| {what} | {' | '.join(estimate(row['win_rate']) for row in rows)} |")
-    cut = []
-    for folder in folders.values():
-        files = sorted((folder / "responses").glob("*.jsonl.manifest.json"))
-        counts = {path.name.partition(".")[0]: json.loads(path.read_text())["counts"] for path in files}
-        cut.append(", ".join(f"{name} {100 * one['cut'] / one['records']:.0f} %" for name, one in counts.items()))
-    print(f"| cut off | {' | '.join(cut)} |")
+    for name in ("ica", "ica-reference", "ica-other-user", "pba", "pba-reference", "pba-other-user"):
+        cells = [", ".join(said(folder, name)) for folder in folders.values()]
+        print(f"| {name}: sides that are the user's, takes none, cut off | {' | '.join(cells)} |")
+
+
+def said(folder: Path, name: str) -> tuple[str, ...]:
+    """Of the sides that responses take where the user takes one, how many are the user's; how many responses take none;
+    and how many were cut off.
+    """
+    truth = {row["user"]: row["Preference Direction"] for row in read(folder / "world/users.jsonl")}
+    users = {row["id"]: row["user"] for row in read(folder / "world/test.jsonl")}
+    hearing = Hearing(load_wordings(load_taxonomy(), DEMO_DIMENSIONS))
+    rows = read(folder / f"responses/{name}.jsonl")
+    agrees = []
+    for row in rows:
+        taken = {(one.dimension, one.sign) for one in hearing.mentions(row["response"])}
+        prefers = truth[users[row["id"]]]
+        agrees.append([prefers[dimension] == sign for dimension, sign in taken if prefers[dimension] != 0.5])
+    sides = [one for each in agrees for one in each]
+    silent, cut = (
+        100 * sum(found) / len(rows) for found in (map(not_, agrees), (r["finish"] == "length" for r in rows))
+    )
+    return f"{100 * sum(sides) / len(sides):.1f} of {len(sides)}", f"{silent:.0f}", f"{cut:.0f}"
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def main() -> int:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The whole method on a laptop, no download: a synthetic world whose truth is known, a small model that learns to read,
 # ICA and PBA trained on it by DPO, every control, a report; then responses, compared by an oracle that knows the truth.
-# About 8 minutes on 2 cores.
+# About 5 minutes on 2 cores.
 #   bash scripts/demo.sh            results in out/demo (OUT=… for another folder)
 #   SEED=1 bash scripts/demo.sh     another world, other weights
 #   QUICK=1 bash scripts/demo.sh    under 2 minutes, too short to learn anything: only shows that everything runs
