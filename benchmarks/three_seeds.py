@@ -75,10 +75,9 @@ def said(folder: Path, name: str) -> tuple[str, ...]:
         prefers = truth[users[row["id"]]]
         agrees.append([prefers[dimension] == sign for dimension, sign in taken if prefers[dimension] != 0.5])
     sides = [one for each in agrees for one in each]
-    silent, cut = (
-        100 * sum(found) / len(rows) for found in (map(not_, agrees), (r["finish"] == "length" for r in rows))
-    )
-    return f"{100 * sum(sides) / len(sides):.1f} of {len(sides)}", f"{silent:.0f}", f"{cut:.0f}"
+    silent, cut = sum(not each for each in agrees), sum(row["finish"] == "length" for row in rows)
+    shares = (f"{100 * count / len(rows):.0f}" for count in (silent, cut))
+    return f"{100 * sum(sides) / len(sides):.1f} of {len(sides)}", *shares
 
 
 def read(path: Path) -> list[dict[str, Any]]:
