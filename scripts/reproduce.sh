@@ -37,7 +37,7 @@ laptop() {
     out+=-$seed
   fi
 
-  # 1. A world whose truth is known, a small model that reads, ICA and PBA trained on it. 5 minutes; 92 % and 92 % with the user's own
+  # 1. A world whose truth is known, a small model that reads, ICA and PBA trained on it. 5 minutes; 95 % and 96 % with the user's own
   #    persona, 50 % with none and with somebody else's (README.md has three seeds with intervals).
   OUT=$out bash scripts/demo.sh
 
@@ -49,8 +49,8 @@ laptop() {
   fi
 
   # 3. The tables. 2 minutes; 13 of 13 expectations hold: own persona above 70 % and above another user's, golden at least as good as the
-  #    history's profile, turned round by the opposite persona (10 % ICA, 8 % PBA), and growing with comments: ICA 76 % with 1, 90 % with
-  #    16; PBA 79 % and 92 %.
+  #    history's profile, turned round by the opposite persona (4 % ICA, 4 % PBA), and growing with comments: ICA 83 % with 1, 93 % with
+  #    16; PBA 82 % and 93 %.
   say "the tables"
   alignx evaluate --config configs/eval/world.yaml --root "$out" --output "$out/tables" "$judge"
 }
