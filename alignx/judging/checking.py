@@ -1,52 +1,30 @@
 """What both checks of a judge do: pairs of known truth are judged, and a report is made of the replies."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Final
 
 from alignx import manifest, pages
-from alignx.chat.asking import Tally, ask
-from alignx.chat.estimating import estimate
-from alignx.chat.prices import Price, find_price
+from alignx.chat.asking import Tally
 from alignx.chat.question import Ask
 from alignx.chat.replies import Replies
 from alignx.errors import DataError, ModelError, PartialError
 from alignx.judging.check_page import Asked, about_judge
 from alignx.judging.check_settings import CheckSettings
+from alignx.judging.inquiry import ASKING_ALONE, PAIRS, VERDICTS, Inquiry
 from alignx.judging.judge import Distinct, Judge
 from alignx.judging.outcomes import Outcome, to_lines
 from alignx.judging.pairs import Pair
 from alignx.judging.questions import prompt_digest
 from alignx.judging.verdicts import Used, write_verdicts
-from alignx.judging.win_rate import MODEL, PAIRS, REPLIES
 from alignx.manifest import DataIdentity, Manifest
 from alignx.pages import Page
 from alignx.records import load_taxonomy
 
 KIND: Final = "judge-check"
 _IDENTITY: Final = ("kind", "data.digest", "taxonomy", "settings")
-_CHANGES_NOTHING: Final = {
-    "api_key_env",
-    "base_url",
-    "concurrency",
-    "data",
-    "dry_run",
-    "limit",
-    "max_cost",
-    "output",
-    "patience",
-    "prices",
-    "reparse",
-    "replies",
-    "skip_invalid",
-    "split",
-    "taxonomy",
-    "timeout",
-    "tries",
-}
 _READ_ANEW: Final = ("least_coverage", "margin")
 """Settings of what is made of the replies: with others, the report is made anew of them and nobody is asked."""
 
@@ -57,7 +35,7 @@ class Part:
 
     judge: Judge
     pairs: Sequence[Pair]
-    verdicts: str = "verdicts.jsonl"
+    verdicts: str = VERDICTS
     """Name of the file with a line for each request."""
 
 
@@ -98,7 +76,7 @@ def draft_of(settings: CheckSettings, data: DataIdentity, check: str, **more: An
         data=data,
         taxonomy=load_taxonomy(settings.taxonomy).digest,
         settings={
-            **settings.model_dump(mode="json", exclude=_CHANGES_NOTHING),
+            **settings.model_dump(mode="json", exclude={*ASKING_ALONE}),
             "judge_persona": sorted(settings.judge_persona),
             "prompt": prompt_digest(),
             "check": check,
@@ -120,9 +98,9 @@ class Check:
             draft: What :func:`draft_of` returns; the report has the name of its check.
             make: Makes the report.
         """
-        _ = settings.url  # a key in it is refused even where nothing is left to ask
         self.settings, self.parts, self.draft, self.make = settings, parts, draft, make
         self.output = settings.output
+        self.inquiry = Inquiry(settings, settings.output, reparse=settings.reparse)
         self.stem = str(draft.settings["check"])
 
     def run(self, head: str) -> str:
@@ -141,49 +119,15 @@ class Check:
             PartialError: Too little was judged, or the money that was allowed is spent; what is there is kept.
         """
         if self.settings.dry_run:
-            return self._estimate(head)
+            return f"{head}\n{self.inquiry.estimate(self._asks)}"
         if (done := self._finished()) is not None:
             return done
-        if self.settings.reparse and not self._replies_path.is_file():
-            raise DataError(f"{self._replies_path}: no such file, so there are no replies to read; leave out --reparse")
-        self.output.mkdir(parents=True, exist_ok=True)
-        with Replies(self._replies_path) as replies:
-            tally = Tally() if self.settings.reparse else self._ask(replies)
-            return self._report(replies, tally)
-
-    @property
-    def _replies_path(self) -> Path:
-        return self.settings.replies or self.output / REPLIES
-
-    @cached_property
-    def _price(self) -> Price | None:
-        return find_price(self.settings.judge_model, self.settings.prices)
+        return self.inquiry.report(lambda: self._asks, self._report)
 
     @cached_property
     def _asks(self) -> list[Ask]:
         """Each request once."""
         return [one for part in self.parts for one in Distinct(part.judge, part.pairs)]
-
-    def _estimate(self, head: str) -> str:
-        if not self._replies_path.is_file():
-            return f"{head}\n{estimate(self._asks, None, self._price)}"
-        with Replies(self._replies_path) as replies:
-            return f"{head}\n{estimate(self._asks, replies, self._price)}"
-
-    def _ask(self, replies: Replies) -> Tally:
-        return ask(self._asks, self.settings, self.settings.judge_model, replies, len(self._asks), self._looked)
-
-    def _looked(self, found: Mapping[str, Any]) -> None:
-        """Keep what the server says of the judge; nothing said leaves what was known."""
-        if found:
-            manifest.write_text(self.output / MODEL, json.dumps(dict(found), indent=2, ensure_ascii=False) + "\n")
-
-    def _known_of_model(self) -> dict[str, Any]:
-        path = self.output / MODEL
-        try:
-            return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
-        except ValueError as error:
-            raise DataError(f"{path}: is no JSON ({error}); delete it") from error
 
     def _report(self, replies: Replies, tally: Tally) -> str:
         """Everything that is made of the replies; nobody is asked any more."""
@@ -193,7 +137,7 @@ class Check:
             write_verdicts(self.output / part.verdicts, part.judge, part.pairs, replies, used) for part in self.parts
         ]
         manifest.write_text(self.output / PAIRS, to_lines(one for part in outcomes for one in part))
-        about = about_judge(self.settings, used, self._price, self._known_of_model())
+        about = about_judge(self.settings, used, self.inquiry.price, self.inquiry.known_of_model())
         found = self.make(outcomes, about)
         text = json.dumps({"about": about.as_dict(), **found.numbers}, indent=2, ensure_ascii=False)
         manifest.write_text(self.output / f"{self.stem}.json", text + "\n")
@@ -205,14 +149,11 @@ class Check:
             "coverage": found.coverage,
             "failed": found.failed,
             "undecided": found.undecided,
-            "requests": {**vars(tally), "seconds": round(tally.seconds, 1)},
-            "spent": round(replies.spent, 6),
-            "tokens": replies.tokens.as_dict(),
-            "server": self.settings.url,
+            **self.inquiry.counts(replies, tally),
         }
         files = {name: manifest.file_digest(self.output / name) for name in names}
         manifest.write(self.output, self.draft.model_copy(update={"counts": counts, "files": files}))
-        said = [*found.said, *self._spending(replies, tally), f"report: {self.output / self.stem}.html"]
+        said = [*found.said, *self.inquiry.spending(replies, tally), f"report: {self.output / self.stem}.html"]
         return self._leave("\n".join(said), found.failed, found.undecided or self._too_few(found))
 
     def _too_few(self, found: Report) -> str:
@@ -248,27 +189,17 @@ class Check:
         """
         found = manifest.read_if_present(self.output)
         if found is None:
-            begun = any((self.output / name).exists() for name in (REPLIES, MODEL, PAIRS))
-            if self.output.is_file() or (self.output.is_dir() and any(self.output.iterdir()) and not begun):
-                raise DataError(f"{self.output}: is there and holds something else; choose another --output")
+            self.inquiry.refuse_foreign()
             return None
         anew = {name: self.draft.settings[name] for name in _READ_ANEW if name in self.draft.settings}
         made = found.model_copy(update={"settings": {**found.settings, **anew}})
         if differences := made.differences(self.draft, _IDENTITY):
             raise DataError(
                 f"{self.output}: holds another check or comparison, which differs in {'; '.join(differences)}; choose "
-                f"another --output; with --replies {self._replies_path} nothing is asked twice there"
+                f"another --output; with --replies {self.inquiry.path} nothing is asked twice there"
             )
         as_wanted = found.settings == self.draft.settings and manifest.is_intact(self.output, found)
         if self.settings.reparse or not as_wanted or found.counts["may_be_judged"]:
             return None
         text = f"{self.output}: complete already; the report is {self.output / self.stem}.html; nothing to do"
         return self._leave(text, found.counts["failed"], found.counts["undecided"])
-
-    def _spending(self, replies: Replies, tally: Tally) -> Iterator[str]:
-        tokens = replies.tokens
-        spent = f", {replies.spent:.4f} {self._price.currency} spent on them" if self._price and replies.spent else ""
-        yield (
-            f"requests: {tally.sent:,} sent now, {tally.known:,} answered before; replies so far: {tokens.prompt:,} "
-            f"tokens in, {tokens.reply:,} out{spent}"
-        )

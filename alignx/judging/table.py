@@ -12,12 +12,13 @@ from alignx import manifest, pages
 from alignx.errors import DataError
 from alignx.evaluation.report.win_rates import WIN_RATES
 from alignx.intervals import Estimate, clustered_mean, holm, macro_mean, p_value
+from alignx.judging.inquiry import PAIRS
 from alignx.judging.outcomes import Outcome, read_outcomes
 from alignx.judging.page import doubts_of_orders
 from alignx.judging.rates import consistency, first_position
 from alignx.judging.settings import TableSettings
 from alignx.judging.table_page import table_page
-from alignx.judging.win_rate import PAIRS, REPORT
+from alignx.judging.win_rate import REPORT
 from alignx.manifest import Manifest
 
 _OF_THE_JUDGE: Final = (

@@ -2,21 +2,18 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import Any, Final
 
 from alignx import manifest, pages
-from alignx.chat.asking import Tally, ask
-from alignx.chat.estimating import estimate
-from alignx.chat.prices import Price, find_price
+from alignx.chat.asking import Tally
 from alignx.chat.replies import Replies
 from alignx.errors import DataError, PartialError
 from alignx.evaluation.published import Published, published
 from alignx.judging.describing import describe
 from alignx.judging.expecting import expected_half_widths
+from alignx.judging.inquiry import ASKING_ALONE, PAIRS, VERDICTS, Inquiry
 from alignx.judging.judge import NOTHING_KNOWN, Distinct, Judge
 from alignx.judging.outcomes import Outcome, to_lines
 from alignx.judging.page import percent, win_rate_page
@@ -28,35 +25,9 @@ from alignx.judging.verdicts import Used, write_verdicts
 from alignx.manifest import Manifest
 from alignx.records import load_taxonomy
 
-REPLIES: Final = "replies.jsonl"
-MODEL: Final = "judge.json"
-"""What the server says of the judge; kept as soon as it is known, as a start may end before its report."""
-PAIRS: Final = "pairs.jsonl"
-VERDICTS: Final = "verdicts.jsonl"
 REPORT: Final = "win-rate"
 _IDENTITY: Final = ("kind", "data.digest", "taxonomy", "settings")
-_CHANGES_NOTHING: Final = {
-    "api_key_env",
-    "base_url",
-    "baseline",
-    "candidate",
-    "concurrency",
-    "data",
-    "dry_run",
-    "limit",
-    "max_cost",
-    "may_differ",
-    "output",
-    "patience",
-    "prices",
-    "reparse",
-    "replies",
-    "skip_invalid",
-    "split",
-    "taxonomy",
-    "timeout",
-    "tries",
-}
+_CHANGES_NOTHING: Final = {*ASKING_ALONE, "baseline", "candidate", "may_differ"}
 _NOT_ASKED: Final = (
     "Nobody can be asked about these: choose another --judge-persona, or records that say something of the user"
 )
@@ -92,9 +63,9 @@ class _Run:
     """One start of the command."""
 
     def __init__(self, settings: WinRateSettings) -> None:
-        _ = settings.url  # a key in it is refused even where nothing is left to ask
         self.settings = settings
         self.output = settings.output
+        self.inquiry = Inquiry(settings, settings.output, reparse=settings.reparse)
         self.judge = Judge.of(settings)
         self.published: Published | None = _published(settings)
 
@@ -104,20 +75,9 @@ class _Run:
             return self._estimate(work)
         if (done := self._finished(work.draft)) is not None:
             return done
-        if self.settings.reparse and not self._replies_path.is_file():
-            raise DataError(f"{self._replies_path}: no such file, so there are no replies to read; leave out --reparse")
-        self.output.mkdir(parents=True, exist_ok=True)
-        with Replies(self._replies_path) as replies:
-            tally = Tally() if self.settings.reparse else self._ask(work, replies)
-            return self._report(work, replies, tally)
-
-    @property
-    def _replies_path(self) -> Path:
-        return self.settings.replies or self.output / REPLIES
-
-    @cached_property
-    def _price(self) -> Price | None:
-        return find_price(self.settings.judge_model, self.settings.prices)
+        return self.inquiry.report(
+            lambda: Distinct(self.judge, work.pairs), lambda replies, tally: self._report(work, replies, tally)
+        )
 
     def _read(self) -> _Work:
         settings = self.settings
@@ -155,27 +115,7 @@ class _Run:
             f"95 % interval to expect of a win rate near 50 % without ties: ± {percent(alone)} points, "
             f"± {percent(alike)} if all pairs of a user end alike"
         )
-        asks = Distinct(self.judge, work.pairs)
-        if not self._replies_path.is_file():
-            return f"{head}\n{estimate(asks, None, self._price)}"
-        with Replies(self._replies_path) as replies:
-            return f"{head}\n{estimate(asks, replies, self._price)}"
-
-    def _ask(self, work: _Work, replies: Replies) -> Tally:
-        asks = Distinct(self.judge, work.pairs)
-        return ask(asks, self.settings, self.settings.judge_model, replies, len(asks), self._looked)
-
-    def _looked(self, found: Mapping[str, Any]) -> None:
-        """Keep what the server says of the judge; nothing said leaves what was known."""
-        if found:
-            manifest.write_text(self.output / MODEL, json.dumps(dict(found), indent=2, ensure_ascii=False) + "\n")
-
-    def _known_of_model(self) -> dict[str, Any]:
-        path = self.output / MODEL
-        try:
-            return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
-        except ValueError as error:
-            raise DataError(f"{path}: is no JSON ({error}); delete it") from error
+        return f"{head}\n{self.inquiry.estimate(Distinct(self.judge, work.pairs))}"
 
     def _report(self, work: _Work, replies: Replies, tally: Tally) -> str:
         """Everything that is made of the replies; nobody is asked any more."""
@@ -192,10 +132,7 @@ class _Run:
             "baseline": str(work.baseline.path),
             "systems": {"candidate": work.candidate.identity, "baseline": work.baseline.identity},
             "records_without_response": work.without_response,
-            "requests": {**vars(tally), "seconds": round(tally.seconds, 1)},
-            "spent": round(replies.spent, 6),
-            "tokens": replies.tokens.as_dict(),
-            "server": self.settings.url,
+            **self.inquiry.counts(replies, tally),
         }
         names = [PAIRS, VERDICTS, *(f"{REPORT}.{kind}" for kind in ("json", "md", "html"))]
         names += sorted(f"figures/{path.name}" for path in (self.output / "figures").glob("*.svg"))
@@ -209,8 +146,8 @@ class _Run:
             (work.candidate, work.baseline),
             outcomes,
             used,
-            self._price,
-            self._known_of_model(),
+            self.inquiry.price,
+            self.inquiry.known_of_model(),
             self.published,
             work.without_response,
         )
@@ -229,9 +166,7 @@ class _Run:
         """
         found = manifest.read_if_present(self.output)
         if found is None:
-            begun = any((self.output / name).exists() for name in (REPLIES, MODEL, VERDICTS, PAIRS))
-            if self.output.is_file() or (self.output.is_dir() and any(self.output.iterdir()) and not begun):
-                raise DataError(f"{self.output}: is there and holds something else; choose another --output")
+            self.inquiry.refuse_foreign()
             return None
         if found.kind != wanted.kind:
             raise DataError(
@@ -242,7 +177,7 @@ class _Run:
         if differences := made.differences(wanted, _IDENTITY):
             raise DataError(
                 f"{self.output}: holds another comparison, which differs in {'; '.join(differences)}; choose another "
-                f"--output; with --replies {self._replies_path} nothing is asked twice there"
+                f"--output; with --replies {self.inquiry.path} nothing is asked twice there"
             )
         as_wanted = found.settings == wanted.settings and manifest.is_intact(self.output, found)
         if self.settings.reparse or not as_wanted or found.counts["may_be_judged"]:
@@ -259,7 +194,9 @@ class _Run:
         Raises:
             PartialError: Too few pairs are judged.
         """
-        text = "\n".join([*_in_words(found), *self._spending(replies, tally), f"report: {self.output / REPORT}.html"])
+        text = "\n".join(
+            [*_in_words(found), *self.inquiry.spending(replies, tally), f"report: {self.output / REPORT}.html"]
+        )
         overall = found.overall
         if overall.coverage >= self.settings.least_coverage:
             return text
@@ -270,18 +207,6 @@ class _Run:
     def _too_few(self, unjudged: int, pairs: int) -> str:
         least = f"more than --least-coverage {self.settings.least_coverage:g} allows"
         return f"{unjudged:,} of {pairs:,} pairs are unjudged, {least}"
-
-    def _spending(self, replies: Replies, tally: Tally) -> Iterator[str]:
-        tokens = replies.tokens
-        spent = f", {replies.spent:.4f} {self._price.currency} spent on them" if self._price and replies.spent else ""
-        yield (
-            f"requests: {tally.sent:,} sent now, {tally.known:,} answered before; replies so far: {tokens.prompt:,} "
-            f"tokens in, {tokens.reply:,} out{spent}"
-        )
-        others = {name: count for name, count in tokens.models.items() if name != self.settings.judge_model}
-        if others:
-            said = ", ".join(f"{name} ({count:,})" for name, count in sorted(others.items()))
-            yield f"note: asked for {self.settings.judge_model}, the server says that others replied: {said}"
 
 
 def _in_words(found: Measured) -> Iterator[str]:
