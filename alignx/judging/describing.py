@@ -50,6 +50,7 @@ def describe(
     return About(
         candidate=candidate,
         baseline=baseline,
+        benchmark=settings.benchmark,
         judge_model=settings.judge_model,
         systems=list(_systems(*systems, ids)),
         judge=[*_judge(settings, used, model), *_money(used, price)],

@@ -23,6 +23,8 @@ class About:
 
     candidate: str
     baseline: str
+    benchmark: str
+    """As the data is called, if it is."""
     judge_model: str
     systems: Sequence[tuple[str, str, str]]
     """What is known of the two: what, of the candidate, of the baseline."""
@@ -38,6 +40,7 @@ class About:
             "candidate": self.candidate,
             "baseline": self.baseline,
             "systems": {what: {"candidate": one, "baseline": other} for what, one, other in self.systems},
+            "benchmark": self.benchmark,
             "judge_model": self.judge_model,
             "judge": dict(self.judge),
             "notes": list(self.notes),
@@ -71,7 +74,8 @@ def win_rate_page(found: Measured, about: About) -> Page:
 
 
 def _lead(found: Rates, about: About) -> str:
-    who = f"{literal(about.candidate)} against {literal(about.baseline)}, judged by {literal(about.judge_model)}"
+    where = f" ({literal(about.benchmark)})" if about.benchmark else ""
+    who = f"{literal(about.candidate)} against {literal(about.baseline)}{where}, judged by {literal(about.judge_model)}"
     if found.win_rate is None:
         return f"{who}: none of {found.pairs:,} pairs was judged."
     return (

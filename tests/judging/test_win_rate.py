@@ -306,6 +306,12 @@ def test_the_published_figure_stands_beside_with_what_must_be_said(flags: dict[s
         run(None, tmp_path / "out", flags, benchmark="PRISM", published="AlignXpert-ICA vs bass")
 
 
+def test_the_page_says_at_once_who_was_compared_on_what_and_who_judged(flags: dict[str, Any], tmp_path: Path) -> None:
+    judged(tmp_path / "out", flags, benchmark="a synthetic world")
+    lead = (tmp_path / "out" / "win-rate.md").read_text().split("\n")[2]
+    assert lead.startswith("candidate under ICA against baseline under ICA (a synthetic world), judged by judge: of 30")
+
+
 def test_only_some_pairs_are_judged_where_that_is_wanted(flags: dict[str, Any], tmp_path: Path) -> None:
     found = judged(tmp_path / "out", flags, pairs=10)
     assert found["overall"]["pairs"] == 10
