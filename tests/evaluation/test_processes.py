@@ -14,6 +14,7 @@ import pytest
 from alignx import manifest
 from alignx.evaluation.scores import read_scores, score
 from tests.evaluation.conftest import settings
+from tests.watching import keep_parts
 from tests.worlds import sample_records, write_jsonl
 
 ROOT = Path(__file__).parents[2]
@@ -60,14 +61,8 @@ def test_two_processes_score_disjoint_shares_and_agree_with_one(
     kept.mkdir()
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", SCRIPT]
     process = start(launcher, tiny_model, many, output)
-    deadline = time.monotonic() + PATIENCE
-    while process.poll() is None and time.monotonic() < deadline:
-        for path in drafts.glob("part-*.jsonl"):  # a link keeps what a process wrote after the run has cleaned up
-            if not (kept / path.name).exists():
-                os.link(path, kept / path.name)
-        time.sleep(0.005)
-    process.kill()
-    assert process.wait() == 0, output.with_suffix(".stderr").read_text()
+    code = keep_parts(process, drafts, "part-*.jsonl", kept, patience=PATIENCE)
+    assert code == 0, output.with_suffix(".stderr").read_text()
 
     first, second = ({line["id"] for line in whole_lines(kept / f"part-{rank}-0.jsonl")} for rank in range(2))
     assert len(list(kept.iterdir())) == 2

@@ -9,7 +9,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from alignx.cli import main
 from alignx.evaluation.scores import read_scores
 from tests.evaluation.conftest import perturbed
 from tests.evaluation.test_processes import PATIENCE, ROOT, environment, whole_lines
+from tests.watching import keep_parts
 
 FILES = {
     "all": "world/test.jsonl",
@@ -246,15 +246,11 @@ def test_two_processes_share_the_records_and_print_the_numbers_of_one(world: Pat
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "alignx"]
     process = start(launcher, world, two)
 
-    deadline = time.monotonic() + PATIENCE
-    while process.poll() is None and time.monotonic() < deadline:
-        with suppress(FileNotFoundError):  # a folder that the run cleaned up while it was listed
-            for path in two.glob("scores/*.partial/part-*.jsonl"):
-                with suppress(FileExistsError, FileNotFoundError):  # a link stays when the run has cleaned up
-                    os.link(path, kept / f"{path.parent.name.removesuffix('.partial')} {path.name}")
-        time.sleep(0.002)
-    process.kill()
-    assert process.wait() == 0, two.with_suffix(".stderr").read_text()
+    def named(part: Path) -> str:
+        return f"{part.parent.name.removesuffix('.partial')} {part.name}"
+
+    code = keep_parts(process, two, "scores/*.partial/part-*.jsonl", kept, patience=PATIENCE, named=named)
+    assert code == 0, two.with_suffix(".stderr").read_text()
 
     files = sorted((two / "scores").glob("*.jsonl"))
     assert len(files) == 2 * ROWS

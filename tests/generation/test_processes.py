@@ -14,6 +14,7 @@ import pytest
 from alignx import manifest
 from alignx.generation.generating import generate
 from tests.generation.conftest import NEW_TOKENS, settings
+from tests.watching import keep_parts
 from tests.worlds import sample_records, write_jsonl
 
 ROOT = Path(__file__).parents[2]
@@ -67,14 +68,8 @@ def test_two_processes_answer_disjoint_shares_with_the_tokens_of_one(
     kept.mkdir()
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", SCRIPT]
     process = start(launcher, model, many, output)
-    deadline = time.monotonic() + PATIENCE
-    while process.poll() is None and time.monotonic() < deadline:
-        for path in drafts.glob("part-*.jsonl"):  # a link keeps what a process wrote after the run has cleaned up
-            if not (kept / path.name).exists():
-                os.link(path, kept / path.name)
-        time.sleep(0.005)
-    process.kill()
-    assert process.wait() == 0, output.with_suffix(".stderr").read_text()
+    code = keep_parts(process, drafts, "part-*.jsonl", kept, patience=PATIENCE)
+    assert code == 0, output.with_suffix(".stderr").read_text()
     first, second = ({line["id"] for line in whole_lines(kept / f"part-{rank}-0.jsonl")} for rank in range(2))
     assert first.isdisjoint(second)
     assert [len(first), len(second)] == [20, 20] == manifest.read(output).counts["shares"], "a world of two"
