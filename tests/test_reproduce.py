@@ -131,7 +131,11 @@ def test_table_4_is_judged_once_and_stands_in_the_report(tiny_model: Path, tmp_p
     soups = Path(environment["DATA"]) / "benchmark/P-Soups/student_phd.json"
     write_jsonl(soups, map(without_directions, map(json.loads, soups.read_text(encoding="utf-8").splitlines())))
     out, ours, theirs = tmp_path / "out", tiny_model.name, other.name
-    pairs = [(f"{ours} ICA", f"{theirs} ICA"), (f"{ours} PBA", f"{theirs} PBA"), (f"{ours} ICA", f"{ours} PBA")]
+    pairs = [
+        (f"{ours} under ICA", f"{theirs} under ICA"),
+        (f"{ours} under PBA", f"{theirs} under PBA"),
+        (f"{ours} under ICA", f"{ours} under PBA"),
+    ]
     storm = Storm(judge(by_length))
     with ChatServer(storm, model=MODEL) as server:
         environment["JUDGE"] = f"--judge-model {MODEL} --base-url {server.base_url}"
