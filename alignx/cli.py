@@ -205,6 +205,7 @@ def run(command: Command, argv: Sequence[str], prog: str, **fixed: Any) -> None:
         result = _load(command.run)(settings)
         if isinstance(result, str):
             print(result)
+        _end_group()
     except AlignXError as error:
         _leave(error, prog)
     except BrokenPipeError:
@@ -222,6 +223,13 @@ def run(command: Command, argv: Sequence[str], prog: str, **fixed: Any) -> None:
     except KeyboardInterrupt:
         print(f"{prog}: interrupted; {command.after_interrupt}", file=sys.stderr)
         sys.exit(ExitCode.INTERRUPTED)
+
+
+def _end_group() -> None:
+    """End the group that a launcher's processes formed: its threads may abort a process that has done its work."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def score(method: str | None, argv: Sequence[str] | None = None) -> None:
