@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Generic, TextIO, TypeVar
+from typing import IO, Any, Generic, Protocol, Self, TextIO, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -21,6 +21,21 @@ from alignx.locking import hold
 from alignx.manifest import Manifest
 
 Line = TypeVar("Line", bound=BaseModel)
+
+
+class _Named(Protocol):
+    """A line about one record or pair."""
+
+    @property
+    def id(self) -> str:
+        """Of the record or pair."""
+
+    @classmethod
+    def model_validate_json(cls, json_data: str) -> Self:
+        """The line that a text is."""
+
+
+NamedLine = TypeVar("NamedLine", bound=_Named)
 
 
 @dataclass(frozen=True)
@@ -192,3 +207,29 @@ class Drafts(Generic[Line]):
 def is_whole(path: Path, found: Manifest) -> bool:
     """Whether a file has the bytes its manifest was written for, whatever both are called now."""
     return manifest.file_digest(path) in found.files.values()
+
+
+def read_lines(path: Path, line_type: type[NamedLine], what: str, remedy: str = "") -> dict[str, NamedLine]:
+    """The lines of a finished file by their ids.
+
+    Args:
+        path: A file of JSON Lines.
+        line_type: Of each line.
+        what: A line in messages, such as ``score line``.
+        remedy: What to do about one that is none.
+
+    Raises:
+        DataError: A line is none, or an id is there twice.
+    """
+    found: dict[str, NamedLine] = {}
+    with path.open(encoding="utf-8") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                one = line_type.model_validate_json(line)
+            except ValidationError as error:
+                said = error.errors()[0]["msg"]
+                raise DataError(f"{path}:{number}: no {what} ({said}){remedy and '; ' + remedy}") from None
+            if one.id in found:
+                raise DataError(f"{path}:{number}: id {one.id!r} is there twice, expected each once")
+            found[one.id] = one
+    return found

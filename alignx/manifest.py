@@ -48,7 +48,7 @@ def digest(*parts: object) -> str:
 
 def canonical_json(value: object) -> str:
     """JSON with sorted keys and no spaces; non-ASCII characters as they are."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_plain)
+    return _CANONICAL.encode(value)
 
 
 def _plain(value: object) -> object:
@@ -59,6 +59,9 @@ def _plain(value: object) -> object:
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} has no canonical JSON form")
+
+
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_plain)
 
 
 def file_digest(path: Path) -> str:

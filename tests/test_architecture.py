@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": {"errors", "locking", "manifest", "settings", "records", "prompts", "models"},
     "generation": {"errors", "drafts", "manifest", "settings", "records", "prompts", "models", "chat"},
     "evaluation": {"errors", "drafts", "manifest", "settings", "intervals", "pages", "records", "prompts", "models"},
-    "judging": {"errors", "manifest", "settings", "intervals", "pages", "records", "prompts", "chat"}
+    "judging": {"errors", "drafts", "manifest", "settings", "intervals", "pages", "records", "prompts", "chat"}
     | {"generation", "evaluation"},
     "cli": {"errors", "manifest", "settings", "records", "prompts", "models", "chat", "annotation"}
     | {"training", "generation", "evaluation", "judging"},

@@ -271,6 +271,15 @@ def test_a_missing_module_that_no_extra_brings_is_a_defect(monkeypatch: pytest.M
         main(["data", "validate", "--data", "d"])
 
 
+def test_a_command_ends_the_group_of_processes_when_its_work_is_done(tmp_path: Path) -> None:
+    """Else the group's threads abort a process now and then that has done everything."""
+    import torch.distributed as group
+
+    group.init_process_group("gloo", init_method=f"file://{tmp_path / 'rendezvous'}", rank=0, world_size=1)
+    main(["data", "validate", "--data", str(write_jsonl(tmp_path / "records.jsonl", sample_records(2)))])
+    assert not group.is_initialized()
+
+
 def test_a_settings_value_that_a_script_has_decided_is_not_contradicted(capsys: pytest.CaptureFixture[str]) -> None:
     command = Command("", "alignx.evaluation.settings:ScoreSettings", "alignx.evaluation.scores:score")
     flags = ["--model", "m", "--data", "d", "--output", "o"]

@@ -7,10 +7,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from alignx import manifest
-from alignx.drafts import Drafts, Words, is_whole
+from alignx.drafts import Drafts, Words, is_whole, read_lines
 from alignx.errors import DataError
 from alignx.evaluation.settings import ScoreSettings
 from alignx.manifest import Manifest, ModelIdentity
@@ -275,16 +275,7 @@ def read_scores(path: Path) -> tuple[dict[str, Score], Manifest]:
     found = manifest.read(path)
     if found.kind != "scores":
         raise DataError(f"{path}: its manifest says {found.kind!r}, expected 'scores'")
-    scores: dict[str, Score] = {}
-    with path.open(encoding="utf-8") as stream:
-        for number, line in enumerate(stream, start=1):
-            try:
-                one = Score.model_validate_json(line)
-            except ValidationError as error:
-                raise DataError(f"{path}:{number}: no score line ({error.errors()[0]['msg']})") from error
-            if one.id in scores:
-                raise DataError(f"{path}:{number}: id {one.id!r} is there twice, expected each once")
-            scores[one.id] = one
+    scores = read_lines(path, Score, "score line")
     if len(scores) != found.counts.get("scored"):
         raise DataError(
             f"{path}: has {len(scores)} scores, its manifest says {found.counts.get('scored')}; lines were lost or "

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from alignx import manifest
+from alignx.drafts import is_whole, read_lines
 from alignx.errors import DataError
 from alignx.manifest import Manifest
 
@@ -47,18 +48,7 @@ def read_responses(path: Path) -> tuple[dict[str, Response], Manifest]:
     found = manifest.read(path)
     if found.kind != "responses":
         raise DataError(f"{path}: its manifest says {found.kind!r}, expected 'responses' (eval/gen_*.py)")
-    responses: dict[str, Response] = {}
-    with path.open(encoding="utf-8") as stream:
-        for number, line in enumerate(stream, start=1):
-            try:
-                one = Response.model_validate_json(line)
-            except ValidationError as error:
-                raise DataError(
-                    f"{path}:{number}: no response line ({error.errors()[0]['msg']}); generate again"
-                ) from error
-            if one.id in responses:
-                raise DataError(f"{path}:{number}: id {one.id!r} is there twice, expected each once")
-            responses[one.id] = one
-    if manifest.file_digest(path) not in found.files.values():
+    responses = read_lines(path, Response, "response line", "generate again")
+    if not is_whole(path, found):
         raise DataError(f"{path}: was changed since it was written, its manifest says; generate again")
     return responses, found

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from alignx.errors import DataError
+from alignx.drafts import read_lines
 from alignx.judging.pairs import Side
 
 Verdict = Literal["candidate", "baseline", "tie"]
@@ -106,14 +106,4 @@ def read_outcomes(path: Path) -> list[Outcome]:
     Raises:
         DataError: A line is not an outcome, or an id is there twice.
     """
-    found: dict[str, Outcome] = {}
-    with path.open(encoding="utf-8") as stream:
-        for number, line in enumerate(stream, start=1):
-            try:
-                one = Outcome.model_validate_json(line)
-            except ValidationError as error:
-                raise DataError(f"{path}:{number}: no outcome of a pair ({error.errors()[0]['msg']})") from None
-            if one.id in found:
-                raise DataError(f"{path}:{number}: id {one.id!r} is there twice, expected each once")
-            found[one.id] = one
-    return list(found.values())
+    return list(read_lines(path, Outcome, "outcome of a pair").values())

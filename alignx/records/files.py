@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from alignx.errors import DataError
 
 SUFFIXES = (".parquet", ".json", ".jsonl")
@@ -80,16 +82,28 @@ def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:
-    with path.open(encoding="utf-8-sig") as stream:
+    with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
-            if not line.strip():
-                continue
-            where = f"{path.name}:{number}"
-            try:
-                yield where, json.loads(line)
-            except (ValueError, RecursionError) as error:
-                cut = "" if line.endswith("\n") else "; the last line has no end, so the file may be cut"
-                yield where, BadRow(f"{where}: {_reason(error)}, expected one object a line{cut}")
+            if number == 1:
+                line = line.removeprefix(codecs.BOM_UTF8)
+            if line.strip():
+                where = f"{path.name}:{number}"
+                yield where, _line(line, where)
+
+
+def _line(line: bytes, where: str) -> Any:
+    """What a line of JSON Lines says, or why it says nothing."""
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        pass
+    try:  # what orjson refuses and the standard library takes: NaN, deep nesting, half a surrogate pair
+        return json.loads(line.decode())
+    except UnicodeDecodeError:
+        raise
+    except (ValueError, RecursionError) as error:
+        cut = "" if line.endswith(b"\n") else "; the last line has no end, so the file may be cut"
+        return BadRow(f"{where}: {_reason(error)}, expected one object a line{cut}")
 
 
 def _reason(error: ValueError | RecursionError) -> str:

@@ -155,8 +155,6 @@ class _Run:
             counts = {**draft.counts, "encoding": data.counts, **({"reference": reference} if reference else {})}
             self._commit(draft.model_copy(update={"counts": counts}), parts, evaluation, trainer)
         self.state.wait_for_everyone()
-        if self.state.num_processes > 1:
-            self.state.destroy_process_group()  # else its threads may end a process badly that has done its work
         return self.output
 
     def _say(self, text: str) -> None:

@@ -1,33 +1,20 @@
 """Scoring as real processes: two that share the records, and one that is killed."""
 
-import json
-import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from alignx import manifest
 from alignx.evaluation.scores import read_scores, score
 from tests.evaluation.conftest import settings
-from tests.watching import keep_parts
+from tests.processes import PATIENCE, ROOT, environment, keep_parts, whole_lines
 from tests.worlds import sample_records, write_jsonl
 
-ROOT = Path(__file__).parents[2]
 SCRIPT = str(ROOT / "eval" / "loss_ica.py")
-PATIENCE = 300
-"""Seconds after which a process is given up."""
-
-
-def environment() -> dict[str, str]:
-    """One thread a process, this checkout's package, and nothing of a launcher that may run the tests."""
-    launcher = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    kept = {name: value for name, value in os.environ.items() if name not in launcher}
-    return {**kept, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
 def start(command: list[str], model: Path, data: Path, output: Path) -> subprocess.Popen[str]:
@@ -35,10 +22,6 @@ def start(command: list[str], model: Path, data: Path, output: Path) -> subproce
     flags = ["--model", model, "--data", data, "--output", output, "--batch-tokens", 1, "--dtype", "float32"]
     with output.with_suffix(".stderr").open("w") as stream:
         return subprocess.Popen([*command, *map(str, flags)], stderr=stream, env=environment(), cwd=ROOT, text=True)
-
-
-def whole_lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +44,7 @@ def test_two_processes_score_disjoint_shares_and_agree_with_one(
     kept.mkdir()
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", SCRIPT]
     process = start(launcher, tiny_model, many, output)
-    code = keep_parts(process, drafts, "part-*.jsonl", kept, patience=PATIENCE)
+    code = keep_parts(process, drafts, "part-*.jsonl", kept)
     assert code == 0, output.with_suffix(".stderr").read_text()
 
     first, second = ({line["id"] for line in whole_lines(kept / f"part-{rank}-0.jsonl")} for rank in range(2))

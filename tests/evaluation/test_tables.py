@@ -19,8 +19,7 @@ from alignx import manifest
 from alignx.cli import main
 from alignx.evaluation.scores import read_scores
 from tests.evaluation.conftest import perturbed
-from tests.evaluation.test_processes import PATIENCE, ROOT, environment, whole_lines
-from tests.watching import keep_parts
+from tests.processes import PATIENCE, ROOT, environment, keep_parts, whole_lines
 
 FILES = {
     "all": "world/test.jsonl",
@@ -249,7 +248,7 @@ def test_two_processes_share_the_records_and_print_the_numbers_of_one(world: Pat
     def named(part: Path) -> str:
         return f"{part.parent.name.removesuffix('.partial')} {part.name}"
 
-    code = keep_parts(process, two, "scores/*.partial/part-*.jsonl", kept, patience=PATIENCE, named=named)
+    code = keep_parts(process, two, "scores/*.partial/part-*.jsonl", kept, named=named)
     assert code == 0, two.with_suffix(".stderr").read_text()
 
     files = sorted((two / "scores").glob("*.jsonl"))
