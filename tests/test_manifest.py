@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from alignx import __version__, manifest
 from alignx.errors import DataError
-from alignx.manifest import DataIdentity, Manifest, ModelIdentity, RunningDigest, canonical_json, digest
+from alignx.manifest import (
+    DataIdentity,
+    Manifest,
+    ModelIdentity,
+    RunningDigest,
+    canonical_json,
+    digest,
+    digest_of_texts,
+)
 
 
 def one(**changes: Any) -> Manifest:
@@ -55,6 +63,27 @@ def turned(value: Any) -> Any:
 @given(VALUES)
 def test_a_digest_does_not_depend_on_the_order_of_keys_or_a_trip_through_json(value: Any) -> None:
     assert digest(turned(value)) == digest(value) == digest(json.loads(json.dumps(value)))
+
+
+TEXTS = st.recursive(st.none() | st.binary(max_size=3) | st.text(st.characters(), max_size=6), st.lists, max_leaves=9)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(TEXTS, max_size=4))
+def test_the_quick_digest_of_texts_is_the_digest(parts: list[Any]) -> None:
+    assert digest_of_texts(*parts) == digest(*parts)
+
+
+def test_the_quick_digest_writes_every_character_as_the_digest_does() -> None:
+    for first in range(0, 0x3000, 0x100):
+        text = "".join(map(chr, range(first, first + 0x100)))
+        assert digest_of_texts(text) == digest(text)
+
+
+def test_half_a_surrogate_pair_has_no_digest_of_either_kind() -> None:
+    for made in (digest, digest_of_texts):
+        with pytest.raises(UnicodeEncodeError):
+            made("\ud800")
 
 
 def test_a_digest_does_depend_on_the_order_of_a_list_and_where_parts_begin() -> None:

@@ -3,15 +3,18 @@
 import codecs
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from alignx.errors import DataError
+from alignx.records.columns import rows_of
 
 SUFFIXES = (".parquet", ".json", ".jsonl")
-_PARQUET_ROWS = 64
+_PARQUET_BUFFER = 1 << 20
+_PARQUET_ROWS = 256
 _JSON_CHUNK = 1 << 20
 
 
@@ -32,17 +35,33 @@ def read_rows(path: Path, suffix: str | None = None) -> Iterator[tuple[str, Any]
         DataError: The file is missing, empty, cut, of an unknown kind, or not UTF-8.
     """
     kind = suffix or path.suffix
-    if kind not in SUFFIXES:
-        raise DataError(f"{path}: unknown kind of file {path.suffix!r}, expected one of {', '.join(SUFFIXES)}")
-    try:
-        if path.stat().st_size == 0:
-            raise DataError(f"{path}: the file is empty, expected records")
+    with readable(path, kind):
         if kind == ".parquet":
-            yield from _parquet(path)
+            rows = (row for batch in parquet_batches(path, _PARQUET_ROWS) for row in rows_of(batch))
+            yield from ((f"{path.name}: row {number}", row) for number, row in enumerate(rows, start=1))
         elif kind == ".jsonl":
             yield from _json_lines(path)
         else:
             yield from _json(path)
+
+
+@contextmanager
+def readable(path: Path, kind: str | None = None) -> Iterator[None]:
+    """A block that reads a file; what goes wrong is said in words.
+
+    Args:
+        path: The file.
+        kind: What it is read as, if its name does not say.
+
+    Raises:
+        DataError: The file is missing, empty, of an unknown kind, or not UTF-8.
+    """
+    if (kind or path.suffix) not in SUFFIXES:
+        raise DataError(f"{path}: unknown kind of file {path.suffix!r}, expected one of {', '.join(SUFFIXES)}")
+    try:
+        if path.stat().st_size == 0:
+            raise DataError(f"{path}: the file is empty, expected records")
+        yield
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 near byte {_first_bad_byte(path)}; save the file as UTF-8") from error
     except OSError as error:
@@ -63,22 +82,70 @@ def _first_bad_byte(path: Path) -> int:
     return position
 
 
-def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
+def parquet_batches(path: Path, size: int, skipped: int = 0, count: int | None = None) -> Iterator[Any]:
+    """Rows of a Parquet file that stand together; of a row group before them, what must be read is read in passing.
+
+    Args:
+        path: The file.
+        size: Rows of a batch, at most.
+        skipped: Rows before the first.
+        count: How many; to the end by default.
+
+    Raises:
+        DataError: It is no whole Parquet file.
+    """
     import pyarrow
     import pyarrow.parquet
 
-    number = 0
+    done = skipped
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield f"{path.name}: row {number}", row
+        # with a buffer, a row group is read a little at a time: some writers make one of a whole file
+        with pyarrow.parquet.ParquetFile(path, buffer_size=_PARQUET_BUFFER, pre_buffer=False) as file:
+            groups, before = _groups(file.metadata, skipped, count)
+            for batch in file.iter_batches(batch_size=size, row_groups=groups, use_threads=False):
+                begin = min(max(0, skipped - before), len(batch))
+                before += len(batch)
+                wanted = batch.slice(begin, None if count is None else skipped + count - done)
+                done += len(wanted)
+                if len(wanted):
+                    yield wanted
+                if count is not None and done == skipped + count:
+                    return
     except pyarrow.ArrowException as error:
         reason = " ".join(str(error).split())
         raise DataError(
-            f"{path}: not a whole Parquet file after row {number} ({reason}); it may be cut or still being written"
+            f"{path}: not a whole Parquet file after row {done} ({reason}); it may be cut or still being written"
         ) from error
+
+
+def row_groups(path: Path) -> list[int]:
+    """Rows of each row group of a Parquet file.
+
+    Raises:
+        DataError: It is no whole Parquet file.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        found = pyarrow.parquet.read_metadata(path)
+    except pyarrow.ArrowException as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: not a whole Parquet file ({reason}); it may be cut or still being written") from error
+    return [found.row_group(number).num_rows for number in range(found.num_row_groups)]
+
+
+def _groups(metadata: Any, skipped: int, count: int | None) -> tuple[list[int], int]:
+    """The row groups in which rows stand, and how many rows stand before these groups."""
+    groups, before, place = [], 0, 0
+    for group in range(metadata.num_row_groups):
+        rows = metadata.row_group(group).num_rows
+        if place + rows <= skipped:
+            before = place + rows
+        elif count is None or place < skipped + count:
+            groups.append(group)
+        place += rows
+    return groups, before
 
 
 def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:
@@ -88,15 +155,18 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:
                 line = line.removeprefix(codecs.BOM_UTF8)
             if line.strip():
                 where = f"{path.name}:{number}"
-                yield where, _line(line, where)
+                yield where, json_line(line, where)
 
 
-def _line(line: bytes, where: str) -> Any:
-    """What a line of JSON Lines says, or why it says nothing."""
-    try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError:
-        pass
+def json_line(line: bytes, where: str) -> Any:
+    """What a line of JSON Lines says, or a :class:`BadRow` that says why it says nothing.
+
+    Raises:
+        UnicodeDecodeError: It is not UTF-8.
+    """
+    with suppress(orjson.JSONDecodeError):
+        if not _was_rounded(row := orjson.loads(line)):
+            return row
     try:  # what orjson refuses and the standard library takes: NaN, deep nesting, half a surrogate pair
         return json.loads(line.decode())
     except UnicodeDecodeError:
@@ -104,6 +174,11 @@ def _line(line: bytes, where: str) -> Any:
     except (ValueError, RecursionError) as error:
         cut = "" if line.endswith(b"\n") else "; the last line has no end, so the file may be cut"
         return BadRow(f"{where}: {_reason(error)}, expected one object a line{cut}")
+
+
+def _was_rounded(row: Any) -> bool:
+    """Whether a field of a row may be a whole number beyond 64 bits, such as an id, which orjson takes for a float."""
+    return isinstance(row, dict) and any(type(value) is float and abs(value) >= 2**63 for value in row.values())
 
 
 def _reason(error: ValueError | RecursionError) -> str:
@@ -139,7 +214,7 @@ def _json(path: Path) -> Iterator[tuple[str, Any]]:
                 raise DataError(f"{path}: found {found!r} after row {number}, expected ',' or ']'")
             else:
                 try:
-                    row, position = decoder.raw_decode(text, position)
+                    row, position = _object(text, position) or decoder.raw_decode(text, position)
                 except json.JSONDecodeError as error:
                     more = stream.read(max(_JSON_CHUNK, len(text) - position))
                     if not more:
@@ -155,6 +230,24 @@ def _json(path: Path) -> Iterator[tuple[str, Any]]:
                 yield f"{path.name}: row {number}", row
         if array and not ended:
             raise DataError(f"{path}: the array has no end after row {number}, expected ']'; the file may be cut")
+
+
+def _object(text: str, start: int) -> tuple[Any, int] | None:
+    """The object that begins here and where it ends, if that is easily seen, several times as fast as ``raw_decode``.
+
+    It ends where as many braces were closed as opened, unless a text holds one. Whether it does, orjson says: what it
+    takes is a whole object, and so the right one.
+    """
+    end, open_braces = start, 0
+    while (brace := text.find("}", end)) >= 0:
+        open_braces += text.count("{", end, brace) - 1
+        end = brace + 1
+        if open_braces <= 0:
+            with suppress(orjson.JSONDecodeError):
+                row = orjson.loads(text[start:end])
+                return None if _was_rounded(row) else (row, end)
+            return None
+    return None
 
 
 def _skip(text: str, position: int, characters: str) -> int:

@@ -1,12 +1,13 @@
 """The border: raw rows become records here, or are refused with file, row, field, what was found, what was expected."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from alignx.errors import DataError
-from alignx.manifest import digest
-from alignx.records.directions import Direction
+from alignx.manifest import digest_of_texts
+from alignx.records.directions import Direction, levels_of_floats
+from alignx.records.identities import Identities, generated_id
 from alignx.records.record import Choice, Comment, Persona, Record
 from alignx.records.taxonomy import Taxonomy
 
@@ -21,125 +22,136 @@ USED_FIELDS = frozenset(
 KNOWN_UNUSED_FIELDS = frozenset({"profile_full", "ground_truth_persona"})
 """Published fields that describe how a benchmark was made; no prompt contains them."""
 
+_Item = TypeVar("_Item", Comment, Choice)
 _LEVELS = {0: 0, 0.5: 1, 1: 2}
 _NUMBERS = frozenset({int, float})
+
+
+class _Wrong(Exception):
+    """What is wrong within a row or an item of it; where that stands is added by who knows it."""
 
 
 class RecordParser:
     """Turns raw rows into records, giving each its id.
 
-    A record's id is its own ``id`` if it has one, else a digest of its content; equal contents are told apart by their
-    occurrence number, so the parser must see the rows of a source in order.
+    Ids depend on the rows before (:class:`Identities`), so :meth:`parse` must see the rows of a source in order;
+    :meth:`read` does without.
     """
 
     def __init__(self, taxonomy: Taxonomy) -> None:
         """Start a source: no ids seen."""
-        self._taxonomy = taxonomy
-        self._occurrences: Counter[str] = Counter()
-        self._given: dict[str, str] = {}
+        self.dimensions = len(taxonomy)
+        self._identities = Identities()
         self.unused_fields: Counter[str] = Counter()
         """Fields that were there and mean nothing here, with the number of rows that carried them."""
 
     def parse(self, raw: object, where: str) -> Record:
         """One record.
 
+        Raises:
+            DataError: It cannot be read, or its id was seen before.
+        """
+        record, given = self.read(raw, where)
+        return record.named(self._identities.name(given, record.digest, where))
+
+    def read(self, raw: object, where: str) -> tuple[Record, str | None]:
+        """A record and the id that it brings; without one, its id is the one it has if no record before is equal.
+
         Args:
             raw: A row as read from JSON or Parquet: a mapping whose lists may be NumPy arrays.
             where: File and row, for messages.
 
         Raises:
-            DataError: A field is missing, of the wrong type, empty, or not a direction over the taxonomy; chosen equals
-                rejected; or the id was seen before.
+            DataError: A field is missing, of the wrong type, empty, or not a direction over the taxonomy; or chosen
+                equals rejected.
         """
+        try:
+            return self._read(raw)
+        except _Wrong as wrong:
+            raise DataError(f"{where}: {wrong}") from None
+
+    def _read(self, raw: object) -> tuple[Record, str | None]:
         if not isinstance(raw, Mapping):
-            raise DataError(f"{where}: found {_kind(raw)}, expected an object with 'prompt', 'chosen' and 'rejected'")
-        prompt, chosen, rejected = (_text(raw, name, where) for name in ("prompt", "chosen", "rejected"))
+            raise _Wrong(f"found {_kind(raw)}, expected an object with 'prompt', 'chosen' and 'rejected'")
+        prompt, chosen, rejected = _text(raw, "prompt"), _text(raw, "chosen"), _text(raw, "rejected")
         if chosen == rejected:
-            raise DataError(
-                f"{where}: 'chosen' equals 'rejected', expected two different responses; such a pair prefers nothing"
-            )
+            raise _Wrong("'chosen' equals 'rejected', expected two different responses; such a pair prefers nothing")
         persona = Persona(
-            comments=tuple(self._comment(item, here) for item, here in _items(raw, COMMENTS, where)),
-            choices=tuple(self._choice(item, here) for item, here in _items(raw, CHOICES, where)),
-            demographics=_blank_as_empty(_optional_text(raw, DEMOGRAPHICS, where)) or "",
-            profile=_blank_as_empty(_optional_text(raw, "profile", where)),
+            comments=_items(raw, COMMENTS, self._comment),
+            choices=_items(raw, CHOICES, self._choice),
+            demographics=_blank_as_empty(_optional_text(raw, DEMOGRAPHICS)) or "",
+            profile=_blank_as_empty(_optional_text(raw, "profile")),
         )
-        direction = self._direction(raw, where)
-        user = _name(raw, "user", where)
+        direction = self._direction(raw)
+        user = _name(raw, "user")
         content = content_digest(prompt, chosen, rejected, persona, direction, user)
-        record_id = self._identify(_name(raw, "id", where), content, where)
-        unused = (str(name).encode("utf-8", "backslashreplace").decode() for name in raw.keys() - USED_FIELDS)
-        self.unused_fields.update(unused)
-        return Record(record_id, prompt, chosen, rejected, persona, direction, user, content)
+        given = _name(raw, "id")
+        if not USED_FIELDS.issuperset(raw):
+            unused = (str(name).encode("utf-8", "backslashreplace").decode() for name in raw.keys() - USED_FIELDS)
+            self.unused_fields.update(unused)
+        name = given or generated_id(content)
+        return Record(name, prompt, chosen, rejected, persona, direction, user, content), given
 
-    def _identify(self, given: str | None, content: str, where: str) -> str:
-        if given is not None:
-            earlier = self._given.get(given) or ("an earlier record" if self._was_generated(given) else None)
-            if earlier is not None:
-                raise DataError(f"{where}: 'id' {given!r} was already used at {earlier}, expected a new one")
-            self._given[given] = where
-            return given
-        key = content[:20]
-        generated = f"{key}-{self._occurrences[key] + 1}"
-        if generated in self._given:
-            raise DataError(
-                f"{where}: the id made from its content, {generated!r}, was already used at {self._given[generated]}, "
-                "expected a new one; give the record an 'id' of its own"
-            )
-        self._occurrences[key] += 1
-        return generated
+    def _comment(self, item: Mapping[str, Any]) -> Comment:
+        return Comment(_text(item, "prompt"), _text(item, "comment"), self._direction(item))
 
-    def _was_generated(self, name: str) -> bool:
-        """Whether a record got this id from its content."""
-        key, _, number = name.rpartition("-")
-        return number.isdecimal() and key in self._occurrences and 0 < int(number) <= self._occurrences[key]
+    def _choice(self, item: Mapping[str, Any]) -> Choice:
+        return Choice(_text(item, "prompt"), _text(item, "chosen"), _text(item, "rejected"), self._direction(item))
 
-    def _comment(self, item: Mapping[str, Any], where: str) -> Comment:
-        return Comment(_text(item, "prompt", where), _text(item, "comment", where), self._direction(item, where))
-
-    def _choice(self, item: Mapping[str, Any], where: str) -> Choice:
-        prompt, chosen, rejected = (_text(item, name, where) for name in ("prompt", "chosen", "rejected"))
-        return Choice(prompt, chosen, rejected, self._direction(item, where))
-
-    def _direction(self, raw: Mapping[str, Any], where: str) -> Direction | None:
-        values = _plain(raw.get(DIRECTION))
+    def _direction(self, raw: Mapping[str, Any]) -> Direction | None:
+        values = raw.get(DIRECTION)
         if values is None:
             return None
-        if isinstance(values, str) or not isinstance(values, Sequence):
-            raise DataError(
-                f"{where}: '{DIRECTION}' is {_kind(values)}, expected a list of {len(self._taxonomy)} numbers"
-            )
-        if len(values) != len(self._taxonomy):
-            raise DataError(
-                f"{where}: '{DIRECTION}' has {len(values)} values, expected {len(self._taxonomy)}; records made for "
-                "another "
+        values = _plain(values)
+        if type(values) is not list and (isinstance(values, str) or not isinstance(values, Sequence)):
+            raise _Wrong(f"'{DIRECTION}' is {_kind(values)}, expected a list of {self.dimensions} numbers")
+        if len(values) != self.dimensions:
+            raise _Wrong(
+                f"'{DIRECTION}' has {len(values)} values, expected {self.dimensions}; records made for another "
                 "taxonomy must be converted first, or read with --taxonomy FILE"
             )
+        if (levels := levels_of_floats(values)) is not None:
+            return levels
         try:
             if _NUMBERS.issuperset(map(type, values)):
                 return bytes(map(_LEVELS.__getitem__, values))
         except KeyError:
             pass
         index, bad = next((i, v) for i, v in enumerate(values) if type(v) not in _NUMBERS or v not in _LEVELS)
-        raise DataError(
-            f"{where}: '{DIRECTION}' value {index} is {bad!r}, expected 0 (negative), 0.5 (neutral) or 1 (positive)"
-        )
+        raise _Wrong(f"'{DIRECTION}' value {index} is {bad!r}, expected 0 (negative), 0.5 (neutral) or 1 (positive)")
 
 
 def content_digest(
     prompt: str, chosen: str, rejected: str, persona: Persona, direction: Direction | None, user: str | None
 ) -> str:
     """Digest of everything a record says, apart from its id; the same for JSON and Parquet."""
-    return digest(
-        [prompt, chosen, rejected, direction, user, persona.demographics, persona.profile],
-        [[c.prompt, c.comment, c.direction] for c in persona.comments],
-        [[c.prompt, c.chosen, c.rejected, c.direction] for c in persona.choices],
+    return digest_of_content(
+        [prompt, chosen, rejected, _hex(direction), user, persona.demographics, persona.profile],
+        [[c.prompt, c.comment, _hex(c.direction)] for c in persona.comments],
+        [[c.prompt, c.chosen, c.rejected, _hex(c.direction)] for c in persona.choices],
     )
+
+
+def _hex(direction: Direction | None) -> str | None:
+    return None if direction is None else direction.hex()
+
+
+def digest_of_content(
+    texts: Sequence[str | None], comments: Sequence[Sequence[str | None]], choices: Sequence[Sequence[str | None]]
+) -> str:
+    """The same of its texts: directions in hex, each item's last.
+
+    Args:
+        texts: Post, chosen, rejected, direction, user, demographics, profile.
+        comments: Post, comment, direction of each.
+        choices: Post, chosen, rejected, direction of each.
+    """
+    return digest_of_texts(texts, comments, choices)
 
 
 def _plain(value: Any) -> Any:
     """NumPy arrays, as Parquet readers give them, as lists."""
-    return value.tolist() if hasattr(value, "tolist") else value
+    return value if type(value) is list or not hasattr(value, "tolist") else value.tolist()
 
 
 def _kind(value: object) -> str:
@@ -152,60 +164,67 @@ def _kind(value: object) -> str:
     return f"{kind} ({shown if len(shown) <= 40 else shown[:37] + '…'})"
 
 
-def _optional_text(raw: Mapping[str, Any], name: str, where: str) -> str | None:
+def _optional_text(raw: Mapping[str, Any], name: str) -> str | None:
     value = raw.get(name)
     if value is None:
         return None
     if not isinstance(value, str):
-        raise DataError(f"{where}: '{name}' is {_kind(value)}, expected text")
-    return _whole(value, name, where)
+        raise _Wrong(f"'{name}' is {_kind(value)}, expected text")
+    return _whole(value, name)
 
 
-def _whole(value: str, name: str, where: str) -> str:
+def _whole(value: str, name: str) -> str:
     """Text that can be written as UTF-8."""
+    if value.isascii():  # known without looking at the characters
+        return value
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise DataError(
-            f"{where}: '{name}' holds half a surrogate pair at character {error.start}, expected Unicode text"
+        raise _Wrong(
+            f"'{name}' holds half a surrogate pair at character {error.start}, expected Unicode text"
         ) from None
     return value
 
 
 def _blank_as_empty(text: str | None) -> str | None:
     """White space says nothing about a user."""
-    return text and (text if text.strip() else "")
+    return text and ("" if text.isspace() else text)
 
 
-def _text(raw: Mapping[str, Any], name: str, where: str) -> str:
-    value = _optional_text(raw, name, where)
+def _text(raw: Mapping[str, Any], name: str) -> str:
+    value = raw.get(name)
+    if type(value) is str and value and value.isascii() and not value.isspace():  # most, and what reading waits for
+        return value
+    value = _optional_text(raw, name)
     if value is None:
-        raise DataError(f"{where}: '{name}' is {'null' if name in raw else 'missing'}, expected text")
-    if not value.strip():
-        raise DataError(f"{where}: '{name}' is empty, expected text")
+        raise _Wrong(f"'{name}' is {'null' if name in raw else 'missing'}, expected text")
+    if not value or value.isspace():
+        raise _Wrong(f"'{name}' is empty, expected text")
     return value
 
 
-def _name(raw: Mapping[str, Any], name: str, where: str) -> str | None:
+def _name(raw: Mapping[str, Any], name: str) -> str | None:
     value = raw.get(name)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
-        raise DataError(f"{where}: '{name}' is {_kind(value)}, expected text or a whole number")
-    return _whole(str(value), name, where)
+        raise _Wrong(f"'{name}' is {_kind(value)}, expected text or a whole number")
+    return _whole(str(value), name)
 
 
-def _items(raw: Mapping[str, Any], name: str, where: str) -> list[tuple[Mapping[str, Any], str]]:
-    """The items of a history list with where each stands; absent and null lists have none."""
+def _items(raw: Mapping[str, Any], name: str, read: Callable[[Mapping[str, Any]], _Item]) -> tuple[_Item, ...]:
+    """The items of a history list; absent and null lists have none."""
     values = _plain(raw.get(name))
     if values is None:
-        return []
-    if isinstance(values, (str, Mapping)) or not isinstance(values, Sequence):
-        raise DataError(f"{where}: '{name}' is {_kind(values)}, expected a list of objects")
-    items = []
-    for number, item in enumerate(values, start=1):
-        here = f"{where}: '{name}' item {number}"
-        if not isinstance(item, Mapping):
-            raise DataError(f"{here}: found {_kind(item)}, expected an object")
-        items.append((item, here))
-    return items
+        return ()
+    if type(values) is not list and (isinstance(values, (str, Mapping)) or not isinstance(values, Sequence)):
+        raise _Wrong(f"'{name}' is {_kind(values)}, expected a list of objects")
+    items: list[_Item] = []
+    try:
+        for item in values:
+            if type(item) is not dict and not isinstance(item, Mapping):
+                raise _Wrong(f"found {_kind(item)}, expected an object")
+            items.append(read(item))
+    except _Wrong as wrong:
+        raise _Wrong(f"'{name}' item {len(items) + 1}: {wrong}") from None
+    return tuple(items)

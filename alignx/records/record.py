@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from alignx.manifest import digest
+from alignx.manifest import digest_of_texts
 from alignx.records.directions import Direction
 
 
@@ -58,6 +58,14 @@ class Record:
     digest: str = ""
     """Digest of everything above but the id."""
 
+    def named(self, name: str) -> "Record":
+        """The same record under another id."""
+        if name == self.id:
+            return self
+        return Record(
+            name, self.prompt, self.chosen, self.rejected, self.persona, self.direction, self.user, self.digest
+        )
+
     @cached_property
     def target(self) -> str:
         """Digest of post, chosen and rejected. Published benchmarks repeat targets; intervals are clustered by this."""
@@ -71,4 +79,4 @@ class Record:
 
 def target_key(prompt: str, chosen: str, rejected: str) -> str:
     """Digest of one choice, 16 hex digits."""
-    return digest(prompt, chosen, rejected)[:16]
+    return digest_of_texts(prompt, chosen, rejected)[:16]

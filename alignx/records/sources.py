@@ -1,28 +1,30 @@
 """Records from where they are: a hub id, a folder of Parquet, or a Parquet, JSON or JSON Lines file."""
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from alignx.errors import DataError
-from alignx.manifest import DataIdentity, RunningDigest
 from alignx.records.files import SUFFIXES, BadRow, read_rows
-from alignx.records.parsing import KNOWN_UNUSED_FIELDS, RecordParser
+from alignx.records.parsing import RecordParser
+from alignx.records.reading import Reading
 from alignx.records.record import Record
 from alignx.records.taxonomy import Taxonomy, load_taxonomy
 
 _HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w.-]+))?(?:/(?P<file>[^@]+\.(?:parquet|jsonl?)))?")
 _SPLIT = re.compile(r"(?<![a-z])(train|test|valid|validation|dev|eval)(?![a-z])")
-_SHOWN = 5
 
 
 class NoRecordsError(DataError):
     """A source was read to its end and held no valid record."""
 
+    def __init__(self, source: str, skipped: int) -> None:
+        """Name the source and the number of rows that were skipped."""
+        super().__init__(f"{source}: no records, expected at least one ({skipped} rows were skipped)")
 
-class Records:
+
+class Records(Reading):
     """The records of one source, read anew at each iteration, never held.
 
     After a whole iteration :attr:`identity`, :attr:`problems` and :attr:`unused_fields` say what was read.
@@ -47,32 +49,9 @@ class Records:
             skip_invalid: At most this many rows may be invalid; they are counted and shown. One more is an error.
             taxonomy: The preference dimensions; by default the paper's 90.
         """
-        self.source = source
+        super().__init__(source, skip_invalid)
         self.taxonomy = taxonomy or load_taxonomy()
-        self._split, self._limit, self.skip_invalid = split, limit, skip_invalid
-        self._reset()
-
-    def _reset(self) -> None:
-        self.problems: list[str] = []
-        """What was wrong with each row that was skipped."""
-        self.unused_fields: Counter[str] = Counter()
-        """Fields that no prompt and no check uses, with the number of rows that carry them."""
-        self._digest = RunningDigest()
-        self._count = 0
-        self._finished = False
-
-    @property
-    def identity(self) -> DataIdentity:
-        """Which records these are.
-
-        Raises:
-            RuntimeError: They have not been read to the end.
-        """
-        if not self._finished:
-            raise RuntimeError("the identity of records is known only after reading them all")
-        return DataIdentity(
-            source=self.source, digest=self._digest.hexdigest(), records=self._count, skipped=len(self.problems)
-        )
+        self.split, self.limit = split, limit
 
     def __iter__(self) -> Iterator[Record]:
         """Each record, in the source's order.
@@ -91,9 +70,9 @@ class Records:
         self._reset()
         parser = RecordParser(self.taxonomy)
         self.unused_fields = parser.unused_fields
-        rows = (row for path in find_files(self.source, self._split) for row in read_rows(path))
+        rows = (row for path in find_files(self.source, self.split) for row in read_rows(path))
         for where, raw in rows:
-            if self._count == self._limit:
+            if self._count == self.limit:
                 break
             try:
                 if isinstance(raw, BadRow):
@@ -102,46 +81,11 @@ class Records:
             except DataError as error:
                 self.skip(error)
                 continue
-            self._count += 1
-            self._digest.add(record.id)
-            self._digest.add(record.digest)
+            self.count(record.id, record.digest)
             yield record, raw
         if not self._count:
-            raise NoRecordsError(
-                f"{self.source}: no records, expected at least one ({len(self.problems)} rows were skipped)"
-            )
-        self._finished = True
-
-    def skip(self, error: DataError) -> None:
-        """Count a row as skipped, or pass the error on when no more may be.
-
-        Raises:
-            DataError: ``skip_invalid`` rows have been skipped already.
-        """
-        if len(self.problems) >= self.skip_invalid:
-            if self.skip_invalid:
-                raise DataError(
-                    f"{error} (and {len(self.problems)} rows before it; --skip-invalid allows {self.skip_invalid})"
-                )
-            raise error
-        self.problems.append(str(error))
-
-    def notes(self) -> list[str]:
-        """What a user should know about what was read: skipped rows and fields that were not used."""
-        notes = []
-        if self.problems:
-            shown = self.problems[:_SHOWN]
-            more = len(self.problems) - len(shown)
-            notes.append(
-                f"skipped {len(self.problems)} invalid rows: "
-                + "; ".join(shown)
-                + (f"; and {more} more" if more else "")
-            )
-        unknown = {name: n for name, n in self.unused_fields.items() if name not in KNOWN_UNUSED_FIELDS}
-        if unknown:
-            listed = ", ".join(f"'{name}' ({n} rows)" for name, n in sorted(unknown.items()))
-            notes.append(f"fields that mean nothing here and were not used: {listed}")
-        return notes
+            raise NoRecordsError(self.source, len(self.problems))
+        self.finish()
 
 
 def refuse_missing(source: str) -> None:

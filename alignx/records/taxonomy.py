@@ -41,6 +41,12 @@ class Taxonomy:
         return digest([[d.group, d.positive, d.negative] for d in self.dimensions])
 
     @cached_property
+    def phrases(self) -> tuple[tuple[str, ...], ...]:
+        """By level, negative, neutral and positive, and then by dimension: its phrase; a neutral one has none."""
+        negative, positive = (tuple(getattr(d, pole) for d in self.dimensions) for pole in ("negative", "positive"))
+        return negative, ("",) * len(self), positive
+
+    @cached_property
     def _poles(self) -> dict[str, tuple[int, int]]:
         """Phrase → (dimension, level)."""
         poles = {}

@@ -1,5 +1,6 @@
 """Arithmetic on directions: exact, inclusive at both thresholds, and never a pole out of nothing."""
 
+import struct
 from fractions import Fraction
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from alignx.errors import SettingsError
 from alignx.records import Thresholds, aggregate, load_taxonomy, reverse, verbalise
+from alignx.records.directions import levels_of_floats
 
 TRAIN = Thresholds(positive="0.6", negative="0.4")
 EVALUATION = Thresholds(positive="0.51", negative="0.49")
@@ -169,3 +171,35 @@ def test_a_profile_is_the_phrases_of_its_poles_in_the_order_of_the_dimensions() 
 def test_a_direction_for_another_taxonomy_is_not_put_into_words() -> None:
     with pytest.raises(ValueError, match="direction has 89 dimensions, the taxonomy 90"):
         verbalise(bytes([1] * 89), load_taxonomy())
+
+
+def test_more_items_than_a_byte_can_count_are_aggregated_too() -> None:
+    for items in (127, 128, 300):
+        history = [bytes([2, 1, 0])] * items
+        assert aggregate(history, TRAIN) == bytes([2, 1, 0])
+        assert aggregate([*history, bytes([0, 1, 2])], TRAIN) == bytes([2, 1, 0])
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.sampled_from([0.0, 0.5, 1.0]), max_size=95))
+def test_a_list_of_floats_is_read_as_its_levels(values: list[float]) -> None:
+    assert levels_of_floats(values) == bytes(int(2 * value) for value in values)
+
+
+WRONG = (
+    st.floats() | st.integers() | st.booleans() | st.none() | st.text(max_size=2) | st.just([0.5]) | st.just(object())
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.sampled_from([0.0, 0.5, 1.0]), max_size=9), WRONG, st.integers(0, 9))
+def test_a_list_with_anything_else_has_no_levels(values: list[object], wrong: object, place: int) -> None:
+    values.insert(place, wrong)
+    if not (type(wrong) is float and wrong in (0.0, 0.5, 1.0)):
+        assert levels_of_floats(values) is None
+
+
+@pytest.mark.parametrize("bits", [0xFFF8 << 48, 0xFF12 << 48, 0x3FE0000000000001, 0x3F00 << 48, 0x00E0 << 48])
+def test_floats_that_share_bytes_with_a_level_have_none(bits: int) -> None:
+    value = struct.unpack("<d", bits.to_bytes(8, "little"))[0]
+    assert levels_of_floats([0.5, value, 1.0]) is None

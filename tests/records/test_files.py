@@ -101,6 +101,19 @@ def test_brackets_quotes_and_escapes_that_straddle_chunks_of_seven_are_read() ->
     assert read_in_chunks(json.dumps(rows, indent=4, ensure_ascii=False), SMALL) == rows
 
 
+@pytest.mark.parametrize("text", ["}", "{", "{}", "}{", '"}', "\\\\}", "{{{", "🙂}"])
+def test_braces_within_a_text_do_not_end_an_object(text: str) -> None:
+    rows = [row(prompt=text), row(prompt="q", **{COMMENTS: [{"prompt": text}]}), row()]
+    assert read_in_chunks(json.dumps(rows), 1 << 20) == rows
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl"])
+@pytest.mark.parametrize("number", [2**63, 2**64, 10**25, -(2**70)])
+def test_an_id_beyond_64_bits_stays_the_number_it_is(tmp_path: Path, suffix: str, number: int) -> None:
+    path = stored(tmp_path / f"rows{suffix}", f"[{line(id=number)}]" if suffix == ".json" else line(id=number))
+    assert [value["id"] for _, value in read_rows(path)] == [number]
+
+
 def test_rows_of_an_array_are_numbered_from_one(tmp_path: Path) -> None:
     path = write_json(tmp_path / "rows.json", [row(), row(prompt="q")])
     assert [where for where, _ in read_rows(path)] == ["rows.json: row 1", "rows.json: row 2"]
@@ -170,10 +183,10 @@ def test_an_object_that_holds_the_array_is_refused_by_what_it_lacks(tmp_path: Pa
 
 
 def test_rows_of_parquet_are_those_that_were_written_beyond_one_batch(tmp_path: Path) -> None:
-    rows = [full_row(prompt=f"p{i}") for i in range(150)]  # 64 are read at a time
-    read = list(read_rows(write_parquet(tmp_path / "rows.parquet", rows, row_group_size=40)))
+    rows = [full_row(prompt=f"p{i}") for i in range(600)]  # 256 are read at a time
+    read = list(read_rows(write_parquet(tmp_path / "rows.parquet", rows, row_group_size=300)))
     assert [value for _, value in read] == rows
-    assert [where for where, _ in read] == [f"rows.parquet: row {i}" for i in range(1, 151)]
+    assert [where for where, _ in read] == [f"rows.parquet: row {i}" for i in range(1, 601)]
 
 
 def test_absent_parts_come_out_of_parquet_as_null_and_are_valid(tmp_path: Path) -> None:
