@@ -14,7 +14,7 @@ from alignx.manifest import Manifest
 
 SHARED = ("data.digest", "data.records", "taxonomy", "condition", "model.dtype")
 """What policy and reference must have in common to be compared."""
-OF_CONDITION = ("the profile is", "the persona told is")
+OF_CONDITION = ("the profile is", "the persona told is", "of the persona only")
 """How notes begin that are about what was asked for, not about what was found."""
 NOISE = 1e-3
 """Margins below this many nats are within what batching can change in float32."""
@@ -212,6 +212,9 @@ def _notes(policy: Manifest, reference: Manifest) -> tuple[str, ...]:
         notes.append(f"{OF_CONDITION[0]} the target's own direction: an oracle, an upper bound")
     if condition.get("persona") != "own":
         notes.append(f"{OF_CONDITION[1]} {condition.get('persona')!r}, not the user's own")
+    if (parts := policy.told.get("tell", "all")) != "all":
+        which = "a part drawn for each record is" if parts == "arbitrary" else f"{parts.replace(',', ' and ')} are"
+        notes.append(f"{OF_CONDITION[2]} {which} told")
     if "bfloat16" in {m.model.dtype for m in (policy, reference) if m.model}:
         notes.append("computed in bfloat16: batching can change single decisions")
     return tuple(notes)

@@ -156,7 +156,8 @@ def _absent(settings: EvaluateSettings) -> dict[tuple[str, str], Empty]:
 def _score_settings(settings: EvaluateSettings, model: str, policy: Policy, cell: Cell, output: Path) -> ScoreSettings:
     chosen = {name: value for name in ("profile", "preset") if (value := getattr(cell, name)) is not None}
     like = None if model == policy.model else scores_of(settings, policy, cell)[0]
-    told = {} if like else {"method": policy.method, "persona": cell.persona, "history": cell.history, **chosen}
+    of_persona = {name: getattr(cell, name) for name in ("persona", "history", "tell")}
+    told = {} if like else {"method": policy.method, **of_persona, **chosen}
     return ScoreSettings(
         model=settings.find(model),
         data=settings.find(cell.data),

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from alignx.errors import SettingsError
 from alignx.evaluation.published import name_and_training
 from alignx.prompts.condition import History, Method, PersonaSource, PresetName, ProfileSource
+from alignx.prompts.parts import ALL, Tell
 
 Role = Literal["main", "control", "oracle", "variant"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -73,6 +74,8 @@ class Cell(_Part):
     persona: PersonaSource = PersonaSource.OWN
     profile: ProfileSource | None = None
     history: History = "all"
+    tell: Tell = ALL
+    """Which parts of the persona: some of comments, choices and demographics, or arbitrary ones for each record."""
     preset: PresetName | None = None
     expect: Expectation | None = None
     method: Method | None = None
@@ -98,7 +101,7 @@ class Cell(_Part):
     def tells_own(self) -> bool:
         """Whether the user's own persona is told, all of it: as for the paper's Table 3."""
         own = self.persona is PersonaSource.OWN and not self.turns
-        return own and self.profile is None and self.history == "all"
+        return own and self.profile is None and self.history == "all" and self.tell == ALL
 
     @field_validator("expect")
     @classmethod
@@ -123,6 +126,8 @@ class Asked(_Part):
     persona: PersonaSource = PersonaSource.OWN
     profile: ProfileSource | None = None
     history: History = "all"
+    tell: Tell = ALL
+    """Which parts of the persona: some of comments, choices and demographics, or arbitrary ones for each record."""
     preset: PresetName | None = None
     expect: Expectation | None = None
     """As of a row; ``versus`` is the name of another condition."""

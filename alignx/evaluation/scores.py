@@ -10,16 +10,18 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from alignx import manifest
+from alignx.cache import cache_folder
 from alignx.drafts import Drafts, Words, is_whole, read_lines
 from alignx.errors import DataError
 from alignx.evaluation.settings import ScoreSettings
-from alignx.manifest import Manifest, ModelIdentity
+from alignx.manifest import DataIdentity, Manifest, ModelIdentity
 from alignx.models.candidates import BATCH_TOKENS, Candidates
 from alignx.models.loading import Attention, ModelFiles, choose_dtype, find_model, has_accelerator, load_model
-from alignx.models.score_cache import ScoreCache, Scores, default_folder, pair_key
-from alignx.prompts import Condition, EncodedPair, Encoder, PairEncoder, condition_asked_for, load_tokenizer
-from alignx.prompts.pairs import describe_counts, read_all
-from alignx.records import Records
+from alignx.models.score_cache import ScoreCache, Scores, pair_key
+from alignx.prompts import Condition, EncodedPair, Encoder, condition_asked_for, load_tokenizer
+from alignx.prompts.pairs import describe_counts
+from alignx.prompts.preparing import Cached
+from alignx.records import Taxonomy
 
 
 class UntellableError(DataError):
@@ -114,19 +116,20 @@ class _Run:
         def asked_for() -> Manifest:
             for _ in records:  # so that their digest is known
                 pass
-            return self._manifest(records, condition, identity, {})
+            return self._manifest(records.identity, records.taxonomy, condition, identity, {})
 
         if self.drafts.finished(asked_for):
             return self.output
         tokenizer = load_tokenizer(str(files.folder), trust_remote_code=settings.trust_remote_code)
-        encoder = PairEncoder(records, condition, Encoder(tokenizer, condition))
+        cached = Cached(records, condition, Encoder(tokenizer, condition))
         try:
-            pairs = read_all(encoder)
+            made = cached.made()
         except DataError as error:
             raise UntellableError(str(error)) from error
-        for line in [*records.notes(), *describe_counts(encoder.counts)]:
+        pairs = cached.pairs()
+        for line in [*made.counts["notes"], *describe_counts(made.counts)]:
             self._say(line)
-        draft = self._manifest(records, condition, identity, dict(encoder.counts))
+        draft = self._manifest(made.data, records.taxonomy, condition, identity, made.counts)
         done = self.drafts.open(draft)
         todo = sorted((pair for pair in pairs if pair.id not in done), key=lambda pair: -_candidates(pair).tokens)
         self.state.wait_for_everyone()  # nobody writes before everybody has read what is done
@@ -158,12 +161,17 @@ class _Run:
         return chosen.condition
 
     def _manifest(
-        self, records: Records, condition: Condition, identity: ModelIdentity, counts: dict[str, Any]
+        self,
+        data: DataIdentity | None,
+        taxonomy: Taxonomy,
+        condition: Condition,
+        identity: ModelIdentity,
+        counts: dict[str, Any],
     ) -> Manifest:
         return Manifest(
             kind="scores",
-            data=records.identity,
-            taxonomy=records.taxonomy.digest,
+            data=data,
+            taxonomy=taxonomy.digest,
             model=identity,
             condition=condition.model_dump(mode="json"),
             condition_reason=self._reason,
@@ -206,7 +214,7 @@ class _Run:
         by_default = settings.attention == "auto" and settings.shared_prefix and settings.batch_tokens is None
         if identity.trained_from is not None or not by_default:
             return None
-        return ScoreCache(settings.reference_cache or default_folder(), identity)
+        return ScoreCache(settings.reference_cache or cache_folder(), identity)
 
     def _scored(
         self, pairs: Sequence[EncodedPair], files: ModelFiles, tokenizer: Any

@@ -14,7 +14,7 @@ from alignx.judging.questions import PROMPT, prompt_digest
 from alignx.judging.settings import WinRateSettings
 from alignx.judging.verdicts import Used
 
-_TOLD = ("method", "preset", "profile", "persona", "history")
+_TOLD = ("method", "preset", "profile", "persona", "history", "tell")
 """What of a condition says what a model is told."""
 
 _ORDERS = {

@@ -75,12 +75,12 @@ class System:
     def identity(self) -> str:
         """Digest of what the system is, whatever it was asked: weights, what it is told, sampling."""
         model = self.made.model.digest if self.made.model is not None else self.name
-        return digest(model, dict(self.condition), {name: self.made.settings.get(name) for name in _SAMPLING})
+        return digest(model, self.made.condition or {}, {name: self.made.settings.get(name) for name in _SAMPLING})
 
     @property
     def condition(self) -> Mapping[str, object]:
         """What the model was told."""
-        return self.made.condition or {}
+        return self.made.told
 
 
 def read_system(path: Path) -> System:

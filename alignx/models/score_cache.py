@@ -7,7 +7,6 @@ may write at once and nothing is computed twice after an interruption.
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,13 +21,6 @@ from alignx.manifest import ModelIdentity, digest
 FORMAT = 1
 """Raised when what is computed changes, so that no older entry is used."""
 Scores = tuple[float, float]
-
-
-def default_folder() -> Path:
-    """``$ALIGNX_CACHE``, else ``alignx`` in the user's cache folder."""
-    if own := os.environ.get("ALIGNX_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "alignx"
 
 
 def pair_key(prompt_ids: Sequence[int], chosen_ids: Sequence[int], rejected_ids: Sequence[int]) -> str:

@@ -10,7 +10,9 @@ from pydantic import ValidationError
 from alignx import manifest
 from alignx.errors import DataError, SettingsError
 from alignx.manifest import Manifest
-from alignx.prompts.condition import Condition
+from alignx.prompts.condition import Condition, Method, PersonaSource
+from alignx.prompts.parts import Part
+from alignx.prompts.presets import load_preset
 from alignx.settings import explain
 
 PUBLISHED = tuple(f"JinaLeejnl/AlignXpert-{method}-{size}" for method in ("ICA", "PBA") for size in ("Subset", "Full"))
@@ -94,12 +96,27 @@ def choose_condition(
         condition = Condition.model_validate(merged).resolved()
     except ValidationError as error:
         raise SettingsError(explain(error, Condition)) from None
+    _refuse_silence(condition)
     warnings = tuple(
         f"--{name} {getattr(condition, name)} contradicts the checkpoint, which was made with {said[name]}"
         for name in ("method", "preset", "positive", "negative")
         if name in wanted and name in said and getattr(condition, name) != said[name]
     )
     return ChosenCondition(condition, reason, warnings)
+
+
+def _refuse_silence(condition: Condition) -> None:
+    """Refuse to tell demographics alone in a format that never shows them.
+
+    Raises:
+        SettingsError: Whatever the records are, no prompt would say anything about a user.
+    """
+    shown = load_preset(condition.preset).persona.demographics or condition.method is not Method.ICA
+    if condition.tell == Part.DEMOGRAPHICS and condition.persona is not PersonaSource.NONE and not shown:
+        raise SettingsError(
+            f"--tell {condition.tell}: preset {condition.preset} never shows them, so that nothing would be told; set "
+            "--preset, tell comments or choices, or say --persona none if that is meant"
+        )
 
 
 def _said_by(model: str | None, revision: str | None, folder: Path | None) -> tuple[dict[str, Any], str]:

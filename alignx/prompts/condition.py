@@ -3,10 +3,18 @@
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+)
 
+from alignx.prompts.parts import ALL, Tell
 from alignx.prompts.presets import load_preset
 from alignx.records import Thresholds
 
@@ -26,9 +34,12 @@ class ProfileSource(StrEnum):
     """Where PBA's profile comes from."""
 
     AUTO = "auto"
-    """The ready one where the record has it, else the history's; where a part of the history is told, the part's."""
+    """The ready one where the record has it, else the history's; where a part of the history is told, the part's.
+
+    Where a part of the persona is told (:attr:`Condition.tell`), always that part's.
+    """
     READY = "ready"
-    """The record's own ``profile`` text."""
+    """The record's own ``profile`` text, which is of the whole persona whatever part of it is told."""
     HISTORY = "history"
     """Aggregated from the directions of the history items that are used."""
     GOLDEN = "golden"
@@ -61,8 +72,17 @@ class Condition(BaseModel):
     persona: PersonaSource = PersonaSource.OWN
     history: History = "all"
     """Items of each list: all; the last N; or drawn as in training, 0 to 4 of each by the seed and the record's id."""
+    tell: Tell = ALL
+    """Which parts of a persona are told: ``all``; some of ``comments``, ``choices``, ``demographics``; or
+    ``arbitrary``, for each record a combination of the parts that there are, drawn by the seed and the record's id.
+
+    What is not told does not reach the prompt by another way. PBA's profile is aggregated from the told items alone;
+    demographics carry no direction and add nothing to it, so that a record of which they alone are told has an empty
+    one. A ready profile is of the whole persona: where a part of what the record has is left out, it is told only under
+    ``profile: ready``. ``golden`` is of the target and stays. A persona that has no other parts than those is whole.
+    """
     seed: int = 42
-    """Of the draw of history items, and of whose persona ``other`` is."""
+    """Of the draw of history items, of arbitrary parts, and of whose persona ``other`` is."""
     positive: str = ""
     """Mean direction from which on a history counts as positive; empty: the preset's."""
     negative: str = ""
@@ -87,6 +107,12 @@ class Condition(BaseModel):
             return format(Decimal(str(value)).normalize(), "f")
         except ArithmeticError:
             raise ValueError(f"got {value!r}, expected a decimal number such as 0.6") from None
+
+    @model_serializer(mode="wrap")
+    def _unsaid_where_whole(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A persona told whole is not mentioned: manifests and digests that know of no parts stay what they are."""
+        said: dict[str, Any] = handler(self)
+        return {name: value for name, value in said.items() if (name, value) != ("tell", ALL)}
 
     @property
     def thresholds(self) -> Thresholds:

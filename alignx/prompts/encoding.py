@@ -49,6 +49,10 @@ class Encoder:
         self._constants: dict[str, list[int]] = {}
         self._check_probe(preset, condition.date)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs to encode alike, which is not transformers' tokenizer."""
+        return {**self.__dict__, "tokenizer": None}
+
     @cached_property
     def digest(self) -> str:
         """Digest of the tokenizer's rules, the framing and the wording: equal digests encode alike."""
@@ -101,7 +105,7 @@ class Encoder:
         sequences = [encoding.ids for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
         for text, ids in zip(texts, sequences, strict=True):
             if not self.control_ids.isdisjoint(ids):
-                token = self.tokenizer.convert_ids_to_tokens(next(i for i in ids if i in self.control_ids))
+                token = self._backend.id_to_token(next(i for i in ids if i in self.control_ids))
                 raise ModelError(f"{self.name}: tokenises plain text into the control token {token}: {text[:60]!r}")
         return sequences
 

@@ -5,16 +5,22 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 from alignx.errors import DataError
 from alignx.prompts.condition import Condition, Method, PersonaSource
 from alignx.prompts.encoding import Encoder
+from alignx.prompts.parts import Part
 from alignx.prompts.rendering import render
 from alignx.prompts.telling import Told, choose_donors, tell
-from alignx.records import Record, Records
+from alignx.records import Record, Records, Taxonomy
 
-_BATCH = 256
+BATCH = 256
+"""Records that are tokenised together."""
+
+
+_MUTE = " (demographics, which alone are told, carry no direction)"
 
 
 @dataclass(frozen=True)
@@ -44,47 +50,44 @@ class EncodedPair:
         return len(self.prompt_ids) + max(len(self.chosen_ids), len(self.rejected_ids))
 
 
-class PairEncoder:
-    """Encodes the records of one source under one condition."""
+class BatchEncoder:
+    """Encodes records under one condition, a batch at a time; what comes of a record depends on it alone."""
 
-    def __init__(self, records: Records, condition: Condition, encoder: Encoder) -> None:
-        """Name the records, the condition and the encoder; nothing is read yet."""
-        self.records, self.condition, self.encoder = records, condition, encoder
+    def __init__(self, condition: Condition, encoder: Encoder, taxonomy: Taxonomy) -> None:
+        """Take what prompts depend on.
+
+        Args:
+            condition: What the model is told.
+            encoder: Makes token ids of it.
+            taxonomy: The preference dimensions.
+        """
+        self.condition, self.encoder, self.taxonomy = condition, encoder, taxonomy
         self.counts: Counter[str] = Counter()
         """What happened: trimmed prompts and items, sources of profiles, empty ones."""
 
-    def __iter__(self) -> Iterator[EncodedPair]:
-        """Each record's encoded pair, in the source's order.
+    def encode(
+        self, batch: Sequence[Record], donors: Mapping[str, Record] | None = None
+    ) -> Iterator[tuple[int, EncodedPair | DataError]]:
+        """The place of each record in the batch, and its encoded pair or why there is none; in no certain order.
 
-        Raises:
-            DataError: A record is invalid, cannot be told under the condition, or does not fit, and may not be skipped.
+        Args:
+            batch: Some hundreds, which are tokenised together.
+            donors: Whose personas stand in, for persona ``other`` (:func:`choose_donors`).
         """
-        self.counts.clear()
-        donors = self._donors()
-        records = iter(self.records)
-        while batch := list(islice(records, _BATCH)):
-            yield from self._encode(batch, donors)
-        self._check_said_something()
-
-    def _donors(self) -> Mapping[str, Record] | None:
-        if self.condition.persona is not PersonaSource.OTHER:
-            return None
-        return choose_donors(list(self.records), self.condition.seed)
-
-    def _encode(self, batch: Sequence[Record], donors: Mapping[str, Record] | None) -> Iterator[EncodedPair]:
-        told: list[tuple[Record, Told]] = []
-        for record in batch:
+        told, refused = tell_all(batch, self.condition, self.taxonomy, donors)
+        yield from refused
+        prompts = self.encoder.prompts([render(batch[place], said, self.condition) for place, said in told])
+        responses = self.encoder.responses(
+            text for place, _ in told for text in (batch[place].chosen, batch[place].rejected)
+        )
+        for number, ((place, said), prompt) in enumerate(zip(told, prompts, strict=True)):
             try:
-                told.append((record, tell(record, self.condition, self.records.taxonomy, donors)))
+                yield (
+                    place,
+                    self._pair(batch[place], said, prompt, responses[2 * number], responses[2 * number + 1]),
+                )
             except DataError as error:
-                self.records.skip(error)
-        prompts = self.encoder.prompts([render(record, said, self.condition) for record, said in told])
-        responses = self.encoder.responses(text for record, _ in told for text in (record.chosen, record.rejected))
-        for index, ((record, said), prompt) in enumerate(zip(told, prompts, strict=True)):
-            try:
-                yield self._pair(record, said, prompt, responses[2 * index], responses[2 * index + 1])
-            except DataError as error:
-                self.records.skip(error)
+                yield place, error
 
     def _pair(
         self, record: Record, told: Told, prompt: list[int], chosen: list[int], rejected: list[int]
@@ -101,43 +104,108 @@ class PairEncoder:
             trimmed_items=told.items - shorter.items,
             trimmed_demographics=told.demographics != shorter.demographics,
             history_items=shorter.items,
-            profile=self._profile_kind(told),
-            persona_empty=self._is_empty(shorter),
+            profile=profile_kind(told, self.condition),
+            persona_empty=says_nothing(shorter, self.condition),
         )
-        self._count(pair, record)
-        return pair
-
-    def _profile_kind(self, told: Told) -> str:
-        if self.condition.method is not Method.PBA:
-            return ""
-        return told.profile_source.value if told.profile_source and told.profile else "empty"
-
-    def _is_empty(self, told: Told) -> bool:
-        if self.condition.method is Method.PBA:
-            return not told.profile
-        return not (told.items or told.demographics)
-
-    def _count(self, pair: EncodedPair, record: Record) -> None:
-        self.counts["records"] += 1
         self.counts["prompts_trimmed"] += pair.trimmed_items > 0 or pair.trimmed_demographics
         self.counts["items_trimmed"] += pair.trimmed_items
         self.counts["demographics_trimmed"] += pair.trimmed_demographics
-        self.counts["personas_empty"] += pair.persona_empty
-        if pair.profile:
-            self.counts[f"profile_{pair.profile}"] += 1
-        if self.condition.persona is PersonaSource.REVERSED and self.condition.method is Method.ICA:
-            self.counts["reversal_without_effect"] += not record.persona.choices
+        count_told(self.counts, told, self.condition, pair.profile, pair.persona_empty)
+        return pair
 
-    def _check_said_something(self) -> None:
-        """Refuse a run of PBA in which no record has a profile although its persona, or the reverse, was asked for."""
-        silent = self.counts["profile_empty"] == self.counts["records"] > 0
-        asked = self.condition.persona in (PersonaSource.OWN, PersonaSource.REVERSED)
-        if silent and asked and self.condition.history != 0:
-            raise DataError(
-                f"{self.records.source}: no record has a 'profile' or a history with a stated direction, so PBA has "
-                "nothing to say "
-                "about any user; annotate directions first, use --method ica, or ask for this with --persona none"
-            )
+
+def tell_all(
+    batch: Sequence[Record], condition: Condition, taxonomy: Taxonomy, donors: Mapping[str, Record] | None
+) -> tuple[list[tuple[int, Told]], list[tuple[int, DataError]]]:
+    """What is told of each record of a batch, with its place; and which cannot be told, and why."""
+    told, refused = [], []
+    for place, record in enumerate(batch):
+        try:
+            told.append((place, tell(record, condition, taxonomy, donors)))
+        except DataError as error:
+            refused.append((place, error))
+    return told, refused
+
+
+def profile_kind(told: Told, condition: Condition) -> str:
+    """Where a profile came from; ``empty`` where it says nothing; empty text where the method uses none."""
+    if condition.method is not Method.PBA:
+        return ""
+    return told.profile_source.value if told.profile_source and told.profile else "empty"
+
+
+def says_nothing(told: Told, condition: Condition) -> bool:
+    """Whether a prompt says nothing about the user."""
+    if condition.method is Method.PBA:
+        return not told.profile
+    return not (told.items or told.demographics)
+
+
+def count_told(counts: Counter[str], told: Told, condition: Condition, profile: str, empty: bool) -> None:
+    """Count a record by what its prompt says."""
+    counts["records"] += 1
+    counts["personas_empty"] += empty
+    if profile:
+        counts[f"profile_{profile}"] += 1
+    if condition.persona is PersonaSource.REVERSED and condition.method is Method.ICA:
+        counts["reversal_without_effect"] += not told.choices
+
+
+def refuse_silence(source: str, condition: Condition, counts: Mapping[str, int]) -> None:
+    """Refuse a run of PBA in which no record has a profile although its persona, or the reverse, was asked for.
+
+    Args:
+        source: What the records are called.
+        condition: What the model is told.
+        counts: Of all of them.
+
+    Raises:
+        DataError: There is none.
+    """
+    silent = counts.get("profile_empty", 0) == counts.get("records", 0) > 0
+    asked = condition.persona in (PersonaSource.OWN, PersonaSource.REVERSED)
+    if silent and asked and condition.history != 0:
+        raise DataError(
+            f"{source}: no record has a 'profile' or a history with a stated direction, so PBA has nothing to say "
+            f"about any user{_MUTE if condition.tell == Part.DEMOGRAPHICS else ''}; annotate directions first, use "
+            "--method ica, or ask for this with --persona none"
+        )
+
+
+class PairEncoder:
+    """Encodes the records of one source under one condition, in this process, for what is read once and held."""
+
+    def __init__(self, records: Records, condition: Condition, encoder: Encoder) -> None:
+        """Name the records, the condition and the encoder; nothing is read yet."""
+        self.records, self.condition, self.encoder = records, condition, encoder
+        self._batches = BatchEncoder(condition, encoder, records.taxonomy)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """What happened: trimmed prompts and items, sources of profiles, empty ones."""
+        return self._batches.counts
+
+    def __iter__(self) -> Iterator[EncodedPair]:
+        """Each record's encoded pair, in the source's order.
+
+        Raises:
+            DataError: A record is invalid, cannot be told under the condition, or does not fit, and may not be skipped.
+        """
+        self.counts.clear()
+        donors = self._donors()
+        records = iter(self.records)
+        while batch := list(islice(records, BATCH)):
+            for _, found in sorted(self._batches.encode(batch, donors), key=itemgetter(0)):
+                if isinstance(found, DataError):
+                    self.records.skip(found)
+                else:
+                    yield found
+        refuse_silence(self.records.source, self.condition, self.counts)
+
+    def _donors(self) -> Mapping[str, Record] | None:
+        if self.condition.persona is not PersonaSource.OTHER:
+            return None
+        return choose_donors(list(self.records), self.condition.seed, self.condition.tell)
 
 
 def fit(

@@ -39,7 +39,9 @@ def preview(settings: PreviewSettings) -> str:
     if record is None:
         raise DataError(f"{settings.data}: no row {settings.row}")
     donors = (
-        choose_donors(list(settings.records()), condition.seed) if condition.persona is PersonaSource.OTHER else None
+        choose_donors(list(settings.records()), condition.seed, condition.tell)
+        if condition.persona is PersonaSource.OTHER
+        else None
     )
     told = tell(record, condition, records.taxonomy, donors)
     rendered = render(record, told, condition)

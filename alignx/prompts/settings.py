@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from alignx.prompts.condition import MAX_LENGTH, History, Method, PersonaSource, PresetName, ProfileSource
+from alignx.prompts.parts import Tell
 from alignx.records import Records, load_taxonomy
 from alignx.settings import Settings, required, setting
 
@@ -39,7 +40,8 @@ class ConditionSettings(Settings):
     profile: ProfileSource | None = setting(
         None,
         "PBA's profile: auto (the default) is the ready one, else the history's, which comes first where a part of "
-        "it is told (--history); golden is the target's own, an oracle.",
+        "it is told (--history) and alone where a part of the persona is (--tell); golden is the target's own, an "
+        "oracle.",
     )
     persona: PersonaSource | None = setting(
         None, "Whose persona: own (the default), none, another user's, or reversed."
@@ -47,7 +49,14 @@ class ConditionSettings(Settings):
     history: History | None = setting(
         None, "History items of each list: all, sampled (0 to 4 by the seed), or the last N."
     )
-    seed: int | None = setting(None, "Of sampled history and of whose persona 'other' is; 42 by default.")
+    tell: Tell | None = setting(
+        None,
+        "Parts of the persona: all (the default); some of comments (UGC), choices (PAIR) and demographics (DEMO), with "
+        "commas between; or arbitrary, a combination for each record, drawn by the seed.",
+    )
+    seed: int | None = setting(
+        None, "Of sampled history, arbitrary parts, and whose persona 'other' is; 42 by default."
+    )
     positive: Decimal | None = setting(
         None, "Mean direction from which on a history is positive; by default the preset's.", gt=0, le=1
     )

@@ -3,10 +3,12 @@
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from alignx.errors import DataError
 from alignx.manifest import digest
 from alignx.prompts.condition import Condition, Method, PersonaSource, ProfileSource
+from alignx.prompts.parts import ALL, ARBITRARY, only, parts_of, parts_told
 from alignx.prompts.presets import load_preset
 from alignx.records import Choice, Comment, Persona, Record, Taxonomy, aggregate, reverse, verbalise
 
@@ -42,13 +44,13 @@ def tell(record: Record, condition: Condition, taxonomy: Taxonomy, donors: Mappi
 
     Args:
         record: Whose choice is to be predicted.
-        condition: Method, preset, profile, persona, history and seed.
+        condition: Method, preset, profile, persona, history, parts and seed.
         taxonomy: The preference dimensions.
         donors: For persona ``other``: the record whose persona each record borrows, by id (:func:`choose_donors`).
 
     Raises:
         DataError: PBA has no profile to tell: the ready one is missing, history items carry no direction, or the target
-            has none for ``golden``; or a ready profile cannot be reversed.
+            has none for ``golden``; or a ready profile cannot be reversed, or is of more than is told.
     """
     match condition.persona:
         case PersonaSource.NONE:
@@ -57,21 +59,42 @@ def tell(record: Record, condition: Condition, taxonomy: Taxonomy, donors: Mappi
             if donors is None or record.id not in donors:
                 raise DataError(f"record {record.id}: no donor for persona 'other'; choose them from all records first")
             # who says nothing of themselves is told nothing here too, so that run and control tell the same records
-            teller = record if record.persona == _NOBODY else donors[record.id]
+            own = told_part(record.persona, record.id, condition)
+            teller = record if own == _NOBODY else donors[record.id]
         case PersonaSource.REVERSED:
             teller = reverse_persona(record)
         case _:
             teller = record
-    comments, choices = _history(teller.persona, record.id, condition)
+    whole, part = teller.persona, told_part(teller.persona, record.id, condition)
+    comments, choices = _history(part, record.id, condition)
     if condition.method is Method.ICA:
         shown = load_preset(condition.preset).persona.demographics
-        return Told(comments, choices, teller.persona.demographics if shown else "")
+        return Told(comments, choices, part.demographics if shown else "")
     try:
-        profile, source = _profile(teller, comments, choices, condition, taxonomy)
+        _refuse_untold_profile(whole, part, (*comments, *choices), condition)
+        said = teller if part is whole else replace(teller, persona=part)
+        profile, source = _profile(said, comments, choices, condition, taxonomy)
     except DataError as error:
         borrowed = f" (told the persona of record {teller.id})" if teller.id != record.id else ""
         raise DataError(f"record {record.id}{borrowed}: {error}") from None
     return Told(comments, choices, profile=profile, profile_source=source)
+
+
+def told_part(persona: Persona, record_id: str, condition: Condition) -> Persona:
+    """What of a persona may be told: without the parts that the condition leaves out.
+
+    Which history items of it are told comes after. For another user's persona these are the other's parts, drawn
+    (``arbitrary``) by the id of the record that borrows it: the same combination as its own where both have the same.
+
+    Args:
+        persona: The whole one.
+        record_id: Of the record whose prompt it is.
+        condition: Whose ``tell``, ``seed`` and ``profile`` count: a ready profile that was asked for by name stays.
+    """
+    if condition.tell == ALL:
+        return persona
+    parts = parts_told(condition.tell, persona, record_id, condition.seed)
+    return only(persona, parts, keep_profile=condition.profile is ProfileSource.READY)
 
 
 def _history(persona: Persona, record_id: str, condition: Condition) -> tuple[tuple[Comment, ...], tuple[Choice, ...]]:
@@ -88,17 +111,21 @@ def _sample(
     comments: Sequence[Comment], choices: Sequence[Choice], record_id: str, condition: Condition
 ) -> tuple[tuple[Comment, ...], tuple[Choice, ...]]:
     """Training's draw: 0 to 4 items of each kind, cut to what there is; when that leaves nothing, up to 4 of each."""
-    rng = random.Random(f"{condition.seed}:{record_id}")
-    n_comments = min(rng.randint(0, MOST_SAMPLED), len(comments))
-    n_choices = min(rng.randint(0, MOST_SAMPLED), len(choices))
-    if n_comments == n_choices == 0:
-        n_comments, n_choices = min(MOST_SAMPLED, len(comments)), min(MOST_SAMPLED, len(choices))
-    drawn_comments = rng.sample(range(len(comments)), n_comments)
-    drawn_choices = rng.sample(range(len(choices)), n_choices)
+    drawn_comments, drawn_choices = _draw(condition.seed, record_id, len(comments), len(choices))
     if not load_preset(condition.preset).persona.shuffle:
-        drawn_comments.sort()
-        drawn_choices.sort()
-    return tuple(comments[i] for i in drawn_comments), tuple(choices[i] for i in drawn_choices)
+        drawn_comments, drawn_choices = sorted(drawn_comments), sorted(drawn_choices)
+    return tuple(map(comments.__getitem__, drawn_comments)), tuple(map(choices.__getitem__, drawn_choices))
+
+
+@lru_cache(maxsize=1024)  # both methods draw the same, a batch of some hundred records after the other
+def _draw(seed: int, record_id: str, comments: int, choices: int) -> tuple[list[int], list[int]]:
+    """Places of the items drawn of so many of each kind."""
+    rng = random.Random(f"{seed}:{record_id}")
+    n_comments = min(rng.randint(0, MOST_SAMPLED), comments)
+    n_choices = min(rng.randint(0, MOST_SAMPLED), choices)
+    if n_comments == n_choices == 0:
+        n_comments, n_choices = min(MOST_SAMPLED, comments), min(MOST_SAMPLED, choices)
+    return rng.sample(range(comments), n_comments), rng.sample(range(choices), n_choices)
 
 
 def _profile(
@@ -139,6 +166,24 @@ def _profile(
     return verbalise(aggregate(directions, condition.thresholds), taxonomy), wanted
 
 
+def _refuse_untold_profile(
+    whole: Persona, part: Persona, items: Sequence[Comment | Choice], condition: Condition
+) -> None:
+    """Refuse items without a direction where a ready profile is at hand that says more than may be told.
+
+    Raises:
+        DataError: Telling it would tell the parts that are left out.
+    """
+    withheld = whole.profile is not None and part.profile is None
+    known = any(item.direction is not None for item in items)
+    if condition.profile is ProfileSource.AUTO and withheld and items and not known:
+        raise DataError(
+            f"its 'profile' is of the whole persona, of which --tell {condition.tell} tells a part, and none of the "
+            f"{len(items)} history items told has a 'Preference Direction' to make one of; annotate the items "
+            "(`alignx annotate directions`), or tell it all the same: --profile ready"
+        )
+
+
 def _has_directions(record: Record) -> bool:
     items: list[Comment | Choice] = [*record.persona.comments, *record.persona.choices]
     return any(item.direction is not None for item in items)
@@ -164,11 +209,16 @@ def reverse_persona(record: Record) -> Record:
     )
 
 
-def choose_donors(records: Sequence[Record], seed: int) -> dict[str, Record]:
+def choose_donors(records: Sequence[Record], seed: int, tell: str = ALL) -> dict[str, Record]:
     """For each record, the record of another user whose persona stands in for its own.
 
     Records are put on a circle in an order drawn by the seed and their ids; each takes the next one that is of another
     user, another target and another persona that is not empty. The order of ``records`` does not matter.
+
+    Args:
+        records: All of a source.
+        seed: Of the order.
+        tell: Which parts of a persona are told (``Condition.tell``): it is by these that personas differ or are empty.
 
     Raises:
         DataError: Some record has no other user to borrow from.
@@ -176,12 +226,21 @@ def choose_donors(records: Sequence[Record], seed: int) -> dict[str, Record]:
     circle = sorted(records, key=lambda record: digest(seed, record.id))
     donors = {}
     for place, record in enumerate(circle):
+        personas = {_comparable(record.persona, tell), _NOBODY}
         for step in range(1, len(circle)):
             donor = circle[(place + step) % len(circle)]
-            personas = {record.persona, _NOBODY}
-            if donor.cluster != record.cluster and donor.target != record.target and donor.persona not in personas:
+            strange = donor.cluster != record.cluster and donor.target != record.target
+            if strange and _comparable(donor.persona, tell) not in personas:
                 donors[record.id] = donor
                 break
         else:
             raise DataError(f"record {record.id}: no other user in the data whose persona could stand in for its own")
     return donors
+
+
+def _comparable(persona: Persona, tell: str) -> Persona:
+    """What of a persona could be told to somebody; of arbitrary parts any, so all that it has."""
+    if tell == ALL:
+        return persona
+    parts = parts_of(persona) if tell == ARBITRARY else parts_told(tell, persona, "", 0)
+    return only(persona, parts)

@@ -35,6 +35,7 @@ CHANGES_NO_RESULT = frozenset(
         "log_every",
         "model",
         "output",
+        "preparing_workers",
         "reference",
         "reference_cache",
         "report_to",
@@ -211,10 +212,10 @@ def _identity(of: Manifest) -> Iterator[tuple[str, Any]]:
     yield "taxonomy", of.taxonomy
     yield "model", of.model and of.model.digest
     yield "dtype", of.model and of.model.dtype
-    for name, value in (of.condition or {}).items():
+    for name, value in of.told.items():
         yield name, value
     for name, value in of.settings.items():
-        if name not in CHANGES_NO_RESULT and name not in (of.condition or {}):
+        if name not in CHANGES_NO_RESULT and name not in of.told:
             yield name, value
 
 

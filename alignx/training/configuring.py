@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from alignx.cache import cache_folder
 from alignx.errors import SettingsError
 from alignx.models.loading import ModelFiles, has_accelerator
 from alignx.training.settings import TrainSettings
@@ -142,8 +143,6 @@ def refuse_unknown_trackers(report_to: str) -> None:
         raise SettingsError(f"--report-to {report_to}: is not here; install its package first")
 
 
-def cache_folder(settings: TrainSettings) -> Path:
+def reference_cache(settings: TrainSettings) -> Path:
     """Where the reference's log-probabilities are remembered."""
-    from alignx.models.score_cache import default_folder
-
-    return settings.reference_cache or default_folder()
+    return settings.reference_cache or cache_folder()

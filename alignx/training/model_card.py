@@ -270,6 +270,11 @@ def _curves(run: Recorded) -> list[str]:
     return lines
 
 
+def _parts(told: dict[str, Any]) -> str:
+    """Which parts of a persona were told, where it was not all of it."""
+    return f", of it {_text(told['tell'])}" if "tell" in told else ""
+
+
 def _evaluation(run: Recorded) -> list[str]:
     if not run.measured:
         return ["No accuracy was given when this card was made."]
@@ -280,7 +285,7 @@ def _evaluation(run: Recorded) -> list[str]:
             (
                 _text(one.label) if one.label else "",
                 _code(public_name(one.data.source)) if one.data else UNKNOWN,
-                f"{_text(told.get('persona', UNKNOWN))}, history {_text(told.get('history', UNKNOWN))}, "
+                f"{_text(told.get('persona', UNKNOWN))}{_parts(told)}, history {_text(told.get('history', UNKNOWN))}, "
                 f"profile {_text(told.get('profile', UNKNOWN))}",
                 f"{found.n:,}",
                 f"{found.accuracy.clusters:,}",

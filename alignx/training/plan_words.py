@@ -201,7 +201,7 @@ class Words:
                 ("at most", gb(disk["at_rotation"]), f"{keep} kept and one being written"),
                 ("at the end", gb(disk["final"]), after + (" and checkpoints" if self._settings.keep_after else "")),
                 *([("reference", gb(disk["reference_cache"]), "its log-probabilities")] * bool(self._reference_tokens)),
-                ("encoded pairs", gb(disk["encoded_at_most"]), "at most, if every pair were as long as planned for"),
+                ("encoded pairs", gb(disk["encoded_at_most"]), "in the cache, at most: all as long as planned for"),
             ],
         )
 

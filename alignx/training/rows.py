@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from alignx import manifest
+from alignx.cache import cache_folder
 from alignx.errors import DataError, SettingsError
-from alignx.manifest import Manifest, digest
+from alignx.manifest import Manifest
 from alignx.prompts import Condition, Encoder
-from alignx.prompts.preparing import SHARDS, write_prepared
+from alignx.prompts.preparing import SHARDS, Cached, is_intact
 from alignx.records import Records, load_taxonomy
+from alignx.records.selecting import Selection, ranks
 from alignx.training.settings import TrainSettings
 from alignx.training.splitting import ROW, Split, split
 
@@ -30,11 +32,13 @@ def ready(settings: TrainSettings, source: str) -> Manifest | None:
     """The manifest of a source that is prepared already.
 
     Raises:
-        SettingsError: It is, and the settings say which of its records to take.
+        SettingsError: It is, and the settings say which of its records to take; or it is prepared as text.
     """
     found = manifest.read_if_present(Path(source)) if Path(source).is_dir() else None
     if found is None or found.kind != "prepared":
         return None
+    if found.settings.get("form") == "text":
+        raise SettingsError(f"{source}: holds text, for other tools; prepare it with --form ids")
     for name in ("limit", "split", "taxonomy"):
         if getattr(settings, name) is not None:
             raise SettingsError(f"--{name}: {source} is prepared already; give it to `alignx data prepare`")
@@ -58,25 +62,39 @@ class Rows:
         self._state, self._say = state, say
         self._output = settings.output
 
-    def prepare(self, source: str, folder: Path) -> tuple[Path, Manifest]:
-        """A folder of encoded pairs: the source itself if it is one, else made from its records by one process."""
+    def prepare(self, source: str) -> tuple[Path, Manifest]:
+        """A folder of encoded pairs: the source itself if it is one, else made from its records, in the cache.
+
+        One process makes it and the others wait for the file that it holds, not in a collective: preparing may take
+        longer than collectives wait.
+        """
         found = ready(self._settings, source)
         if found is not None:
             self._refuse_other_preparation(source, found)
             return Path(source), found
-        with self._state.main_process_first():
-            records = records_of(self._settings, source)
-            made = write_prepared(folder, records, self._condition, self._encoder, {"data": source})
-            for line in records.notes():
-                self._say(line)
-        return folder, made
+        cached = self._cached(source)
+        was_there = cached.known() is not None
+        made = cached.made()
+        self._say(f"{made.counts['records']} pairs {'found' if was_there else 'prepared'} in {cached.folder}")
+        for line in made.counts["notes"]:
+            self._say(line)
+        return cached.folder, made
+
+    def known(self, source: str) -> Manifest | None:
+        """What is known of a source that is prepared already, here or in the cache."""
+        return ready(self._settings, source) or self._cached(source).known()
+
+    def _cached(self, source: str) -> Cached:
+        return Cached(
+            records_of(self._settings, source), self._condition, self._encoder, self._settings.preparing_workers
+        )
 
     def _refuse_other_preparation(self, source: str, found: Manifest) -> None:
         wanted = found.model_copy(update={"condition": self._condition.model_dump(mode="json")})
         differences = found.differences(wanted, ("condition",))
         if found.settings.get("tokenizer") != self._encoder.digest:
             differences.append("the tokenizer")
-        if not manifest.is_intact(Path(source), found):
+        if not is_intact(Path(source), found):
             raise DataError(f"{source}: its shards are not those of its manifest; prepare it again")
         if differences:
             raise DataError(
@@ -91,14 +109,14 @@ class Rows:
         if settings.subset is not None:
             rows = self._drawn(rows, settings.subset, settings.drawing_seed)
         if settings.drop_empty:
-            told = [row for row, empty in enumerate(rows["persona_empty"]) if not empty]
+            told = [row for row, empty in enumerate(column(rows, "persona_empty")) if not empty]
             self._say(
                 f"{len(rows) - len(told)} of {len(rows)} records dropped: their prompts say nothing about the user"
             )
             rows = _numbered(rows.select(told))
         parts = split(
-            rows["cluster"],
-            rows["target"],
+            column(rows, "cluster"),
+            column(rows, "target"),
             eval_rows=settings.eval_rows,
             global_batch=settings.global_batch,
             seed=settings.drawing_seed,
@@ -111,11 +129,14 @@ class Rows:
         Raises:
             DataError: There are not so many.
         """
+        import numpy as np
+
         if count > len(rows):
             raise DataError(f"--subset {count}: there are {len(rows)} records")
-        drawn = sorted(range(len(rows)), key=[digest(seed, "subset", name) for name in rows["id"]].__getitem__)
+        places = ranks(column(rows, "id"), seed)
+        below = Selection.exactly(count, places, seed).below
         self._say(f"{count} of {len(rows)} records drawn by seed {seed}")
-        return _numbered(rows.select(sorted(drawn[:count])))
+        return _numbered(rows.select(np.flatnonzero(places <= np.uint64(below - 1))))
 
     def load_evaluation(self, rows: Any, taxonomy: str | None) -> Any:
         """The records of ``eval_data``, numbered on from the training rows.
@@ -129,14 +150,16 @@ class Rows:
         """
         source = self._settings.eval_data
         assert source is not None
-        folder, found = self.prepare(source, self._output / "eval-data")
+        folder, found = self.prepare(source)
         if found.taxonomy != taxonomy:
             raise DataError(
                 f"{source}: was prepared under another taxonomy than the training records; prepare both with the same "
                 "--taxonomy"
             )
         evaluation = self._mapped(folder, first=len(rows))
-        shared = (set(rows["cluster"]) & set(evaluation["cluster"])) | (set(rows["target"]) & set(evaluation["target"]))
+        shared = {
+            name for kind in ("cluster", "target") for name in {*column(rows, kind)} & {*column(evaluation, kind)}
+        }
         if shared:
             raise DataError(
                 f"{source}: {len(shared)} users or targets are in the training set too, such as {min(shared)}; "
@@ -158,7 +181,7 @@ class Rows:
         """Name the records that do not train, in ``split.json``."""
         if not self._state.is_main_process:
             return
-        ids = rows["id"]
+        ids = column(rows, "id")
         named = {
             "evaluation": [ids[row] for row in parts.evaluation],
             "left_over": [ids[row] for row in parts.left_over],
@@ -171,9 +194,15 @@ class Rows:
 
         disable_progress_bars()
         files = sorted(str(path) for path in folder.glob(SHARDS))
-        with self._state.main_process_first():
-            rows = Dataset.from_parquet(files, cache_dir=str(self._output / ".arrow"))
+        # datasets copies Parquet into Arrow files, which it can map; one process does, under a lock of its own
+        rows = Dataset.from_parquet(files, cache_dir=str(cache_folder() / "arrow"))
         return rows.add_column(ROW, list(range(first, first + len(rows))))
+
+
+def column(rows: Any, name: str) -> list[Any]:
+    """All values of a column; through Arrow, as datasets' own way takes ten seconds for a million texts."""
+    values: list[Any] = rows.select_columns([name]).with_format("arrow")[:][name].to_pylist()
+    return values
 
 
 def _numbered(rows: Any) -> Any:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 import sys
 import warnings
 from collections.abc import Sequence
@@ -21,15 +20,15 @@ from alignx.prompts.pairs import describe_counts
 from alignx.records.sources import refuse_missing
 from alignx.training import checkpoints
 from alignx.training.configuring import (
-    cache_folder,
     lora_config,
+    reference_cache,
     refuse_unknown_targets,
     refuse_unknown_trackers,
     trl_config,
     zero_stage,
 )
 from alignx.training.references import reference_scores
-from alignx.training.rows import Rows, ready, records_of
+from alignx.training.rows import Rows, column, records_of
 from alignx.training.settings import TrainSettings
 from alignx.training.splitting import Split
 
@@ -88,7 +87,7 @@ class _Run:
         tokenizer = load_tokenizer(str(files.folder), trust_remote_code=self.settings.trust_remote_code)
         condition = self._condition(files)
         encoder = Encoder(tokenizer, condition)
-        if self._finished(files, condition):
+        if self._finished(files, condition, encoder):
             return self.output
         from alignx.training.preemption import Preemption
 
@@ -122,7 +121,7 @@ class _Run:
         self, files: ModelFiles, tokenizer: Any, condition: Condition, encoder: Encoder, preemption: "Preemption"
     ) -> Path:
         source = Rows(self.settings, condition, encoder, self.state, self._say)
-        prepared, data = source.prepare(self.settings.data, self.output / "data")
+        prepared, data = source.prepare(self.settings.data)
         for line in describe_counts(data.counts):
             self._say(line)
         draft = self._manifest(files, data.data, data.taxonomy, condition)
@@ -140,7 +139,9 @@ class _Run:
         training = rows.select(parts.train)
         if parts.evaluation:
             evaluation = rows.select(parts.evaluation)
-        ids = rows["id"] if evaluation is None or self.settings.eval_data is None else [*rows["id"], *evaluation["id"]]
+        ids = column(rows, "id")
+        if evaluation is not None and self.settings.eval_data is not None:
+            ids += column(evaluation, "id")
         trainer = self._trainer(files, tokenizer, ids, training, evaluation, draft, resumed, preemption)
         self._say(self._plan(parts, trainer))
         warnings.filterwarnings("ignore", category=FutureWarning)  # of libraries about each other
@@ -189,6 +190,7 @@ class _Run:
                     "log_batches",
                     "model",
                     "output",
+                    "preparing_workers",
                     "reference_cache",
                     "report_to",
                     "resume_despite",
@@ -204,7 +206,7 @@ class _Run:
         begun = (self.output / "settings.json").is_file()
         return self.output.is_dir() and (begun or all(path.name == _LOCK for path in self.output.iterdir()))
 
-    def _finished(self, files: ModelFiles, condition: Condition) -> bool:
+    def _finished(self, files: ModelFiles, condition: Condition, encoder: Encoder) -> bool:
         """Whether the output already holds this run, finished. Nothing is written before this is known.
 
         Raises:
@@ -217,7 +219,7 @@ class _Run:
             return False
         if found.kind != "checkpoint":
             raise DataError(f"{self.output}: holds {found.kind!r}, which is no training run; choose another --output")
-        prepared = ready(self.settings, self.settings.data)
+        prepared = Rows(self.settings, condition, encoder, self.state, self._say).known(self.settings.data)
         if prepared is None:
             records = records_of(self.settings, self.settings.data)
             for _ in records:
@@ -283,7 +285,7 @@ class _Run:
         from alignx.training.trainer import REFERENCE_COLUMNS
 
         settings = self.settings
-        cache = ScoreCache(cache_folder(settings), files.identity(self.dtype))
+        cache = ScoreCache(reference_cache(settings), files.identity(self.dtype))
         found = reference_scores(
             rows.select(needed),
             cache,
@@ -408,7 +410,6 @@ class _Run:
 
         name = f"{self.settings.method and self.settings.method.upper()}: {self.settings.model}"
         plot_curves(self.output / "metrics.jsonl", self.output / "curves.png", name)
-        shutil.rmtree(self.output / ".arrow", ignore_errors=True)
         (self.output / "training_args.bin").unlink(missing_ok=True)  # a pickle; settings.json says the same
         counts = {
             **draft.counts,

@@ -68,6 +68,10 @@ class TrainSettings(ConditionSettings, SourceSettings):
         None, "Folder where they are remembered; by default $ALIGNX_CACHE, else alignx in the user's cache folder."
     )
 
+    preparing_workers: int | None = setting(
+        None, "Processes that prepare raw records; by default one a core. Nothing but the time depends on it.", gt=0
+    )
+
     global_batch: int = setting(128, "Pairs an optimiser step, whatever the number of GPUs.", gt=0, source="paper C.2")
     micro_batch: int = setting(2, "Pairs a GPU a forward.", gt=0, source="released code")
     epochs: int = setting(1, "Passes over the data.", gt=0, source="paper C.2")

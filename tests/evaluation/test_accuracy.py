@@ -232,6 +232,8 @@ def test_policy_and_reference_of_the_same_weights_are_noted(files: dict[str, Pat
         ({"method": "pba", "profile": "golden"}, "an oracle, an upper bound"),
         ({"persona": "none"}, "the persona told is 'none', not the user's own"),
         ({"persona": "reversed"}, "the persona told is 'reversed'"),
+        ({"tell": "comments,choices"}, "of the persona only comments and choices are told"),
+        ({"tell": "arbitrary"}, "of the persona only a part drawn for each record is told"),
     ],
 )
 def test_conditions_that_measure_something_else_are_noted(

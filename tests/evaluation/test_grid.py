@@ -24,6 +24,7 @@ from alignx.evaluation.scores import Score, read_scores, score
 from alignx.evaluation.settings import AccuracySettings, ScoreSettings
 from alignx.intervals import Estimate, clustered_mean
 from alignx.manifest import Manifest
+from alignx.settings import validate
 from tests.evaluation.conftest import cell, evaluation, perturbed
 from tests.evaluation.test_accuracy import by_id, one, write
 
@@ -204,6 +205,38 @@ def test_history_preset_seed_and_limit_reach_the_scores(little: Path, tmp_path: 
     condition = manifest.read(found.file).condition or {}
     assert [condition[name] for name in ("history", "preset", "seed")] == [1, "released-eval", 7]
     assert found.found.n == 3
+
+
+def test_a_row_and_a_condition_tell_a_part_of_the_persona(little: Path, tmp_path: Path) -> None:
+    """Told of its comments, a world's file is its file of comments: the same prompts, the same scores."""
+    benchmark = tmp_path / "benchmark.yaml"
+    benchmark.write_text("columns: [{name: World, parts: [{name: all, data: world/test.jsonl}]}]\n", encoding="utf-8")
+    rows = [cell("part", tell=["DEMO", "UGC"]), cell("file", "world/test-comments-only.jsonl")]
+    conditions = [{"name": "comments", "tell": "comments,demographics"}]
+    report = tmp_path / "report"
+    settings = evaluation(
+        little, report, *rows, benchmarks=[str(benchmark)], conditions=conditions, limit=4, examples=4
+    )
+    evaluate(settings)
+    scored = {(one.policy.name, one.cell.label): one for one in compare_all(settings)}
+    for policy in ("One", "Two"):
+        part, file, column = (scored[policy, label] for label in ("part", "file", "World, comments"))
+        assert manifest.read(part.file).told["tell"] == "comments,demographics"
+        assert "tell" not in (manifest.read(file.file).condition or {})
+        assert part.scores == column.scores
+        assert part.reference == column.reference
+        for name, score_ in file.scores.items():
+            assert part.scores[name].model_dump() == pytest.approx(score_.model_dump(), abs=1e-3)
+        assert not part.cell.tells_own
+        assert part.found.notes == ("of the persona only comments and demographics are told",)
+    assert "comments,demographics" in (report / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_part_that_does_not_exist_is_refused_in_its_place(little: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        SettingsError, match=r"--cells\.0\.tell: got 'coments', expected all, .*did you mean 'comments'"
+    ):
+        validate(EvaluateSettings, evaluation(little, tmp_path).model_dump() | {"cells": [cell("a", tell="coments")]})
 
 
 def test_how_to_compute_reaches_the_policys_and_the_references_scores(
@@ -671,12 +704,16 @@ def test_a_note_is_printed_once_with_the_rows_it_is_about() -> None:
 
 
 def test_what_a_row_asks_for_is_no_note() -> None:
-    asked = ("the profile is the target's own direction: an oracle", "the persona told is 'none', not the user's own")
+    asked = (
+        "the profile is the target's own direction: an oracle",
+        "the persona told is 'none', not the user's own",
+        "of the persona only comments are told",
+    )
     row = outcome("ICA", "own", 0.5)
     row = replace(row, found=replace(row.found, notes=(*asked, "computed in bfloat16")))
     found = describe([row])
     assert "note: computed in bfloat16 (ICA, own)" in found
-    assert not [line for line in found if "the persona told is" in line or "the profile is" in line]
+    assert not [line for line in found if "the persona" in line or "the profile is" in line]
 
 
 def test_what_is_printed_counts_the_expectations(said: str, results: list[dict[str, Any]]) -> None:

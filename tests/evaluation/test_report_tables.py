@@ -15,7 +15,7 @@ from alignx.evaluation.grid import evaluate
 from alignx.evaluation.grid_settings import EvaluateSettings
 from alignx.evaluation.outcomes import Empty, Outcome, compare_all
 from alignx.evaluation.published import published_rows
-from alignx.evaluation.report.apart import _brief, _growths, _published_growth
+from alignx.evaluation.report.apart import _brief, _growths, _published_growth, _turns
 from alignx.evaluation.report.by_benchmark import by_benchmark, details, gains
 from alignx.evaluation.report.by_file import MACRO, MICRO, by_file
 from alignx.evaluation.report.by_history import by_history
@@ -463,6 +463,41 @@ def test_each_file_of_a_column_grows_by_itself() -> None:
     assert [point.items for point in made[0].points] == [1, 2]
 
 
+def test_a_history_told_in_part_grows_apart_from_the_whole() -> None:
+    asked = [
+        {"name": f"{told} {n}", "history": n, "tell": told} for told in ("all", "comments,choices") for n in (1, 2)
+    ]
+    settings = suite(SHIPPED / "prism.yaml", conditions=asked)
+    outcomes, _ = measured_here(settings, {condition["name"]: HALF for condition in asked})
+    one_policy = [one for one in outcomes if one.policy.name == "ICA"]
+    made = list(_growths([replace(one, scores=told(one), reference=told(one)) for one in one_policy]))
+    assert [growth.source for growth in made] == ["PRISM", "PRISM, comments and choices told"]
+    assert [[point.items for point in growth.points] for growth in made] == [[1, 2]] * 2
+
+
+def test_a_row_is_turned_by_the_reverse_of_what_it_tells_and_not_of_more() -> None:
+    asked = [
+        {"name": f"{persona} {told}", "persona": persona, "tell": told}
+        for persona in ("own", "reversed")
+        for told in ("all", "choices")
+    ]
+    outcomes, _ = measured_here(suite(SHIPPED / "prism.yaml", conditions=asked), {c["name"]: HALF for c in asked})
+    ica = {one.cell.condition: one for one in outcomes if one.policy.name == "ICA"}
+    turned = {(a, b) for a in ica for b in ica if _turns(ica[a], ica[b]) and a.startswith("own")}
+    assert turned == {("own all", "reversed all"), ("own choices", "reversed choices")}
+
+
+def test_neither_the_papers_numbers_nor_the_gains_are_of_a_persona_told_in_part() -> None:
+    asked = [OWN, {"name": "part", "tell": "choices"}, {"name": "other part", "tell": "choices", "persona": "other"}]
+    settings = suite(SHIPPED / "prism.yaml", conditions=asked)
+    made = found(settings, part=RIGHT, other_part=HALF)
+    policies = [entry.policy.model_copy(update={"published": "AlignXpert-ICA 7%"}) for entry in made]
+    known = [published_of(policy, entry) is not None for policy, entry in zip(policies, made, strict=True)]
+    assert known == [entry.condition == OWN["name"] for entry in made]
+    assert [row for row in rows_of(table_of(main_table(settings, made))) if "part" in row] == []
+    assert gains(made) == gains([entry for entry in made if entry.condition == OWN["name"]])
+
+
 def told(one: Outcome) -> dict[str, Any]:
     """Its scores, told as many items as asked for."""
     return {n: s.model_copy(update={"history_items": one.cell.history}) for n, s in one.scores.items()}
@@ -568,7 +603,7 @@ def test_every_model_file_and_row_is_traced_to_its_manifest(finished: EvaluateSe
         **{"persona": "other", "profiles told": "–"},
     }
     assert told["Two, Both all, own persona"]["profiles told"] == "3 history"
-    assert "In all rows: preset paper, profile auto, history all, seed 42, prompts trimmed 0" in rows.caption
+    assert "In all rows: preset paper, profile auto, history all, tell all, seed 42, prompts trimmed 0" in rows.caption
 
 
 def test_a_row_without_a_manifest_is_refused_by_its_file(finished: EvaluateSettings) -> None:

@@ -394,7 +394,7 @@ def test_finished_run_does_no_work(
     def encode(*_: Any, **__: Any) -> Any:
         pytest.fail("prompts were encoded")
 
-    monkeypatch.setattr(scores, "PairEncoder", encode)
+    monkeypatch.setattr(scores, "Cached", encode)
     files = (scored, manifest.path_of(scored))
     before = [(path.stat().st_mtime_ns, path.read_bytes()) for path in files]
     assert score(settings(tiny_model, data, scored, batch_tokens=9, shared_prefix=False)) == scored
@@ -411,6 +411,7 @@ def other_model(tiny_model: Path, folder: Path) -> Path:
 DIFFERENCES = [
     pytest.param({"preset": "released-eval"}, "condition.preset (paper against released-eval)", id="preset"),
     pytest.param({"history": 1}, "condition.history (all against 1)", id="history"),
+    pytest.param({"tell": "comments"}, "condition.tell (all against comments)", id="parts"),
     pytest.param({"method": "pba"}, "condition.method (ica against pba)", id="method"),
     pytest.param({"limit": 10}, "data.digest", id="data"),
     pytest.param({"dtype": "bfloat16"}, "model.dtype (float32 against bfloat16)", id="dtype"),

@@ -302,10 +302,11 @@ def test_like_copies_the_condition_of_responses_and_of_scores(model: Path, data:
     found = run(settings(model, data, tmp_path / "second", like=first, seed=5))
     assert manifest.read(found).condition == manifest.read(first).condition
     assert manifest.read(found).condition_reason == f"as for {first}"
-    of = {"method": "ica", "history": 1, "dtype": "float32"}
+    of = {"method": "ica", "history": 1, "tell": "comments", "dtype": "float32"}
     scored = score(ScoreSettings(model=str(model), data=str(data), output=tmp_path / "scores", limit=3, **of))
     found = run(settings(model, data, tmp_path / "third", like=scored, limit=3))
     assert manifest.read(found).condition == manifest.read(scored).condition
+    assert manifest.read(found).told["tell"] == "comments"
 
 
 def test_like_and_a_flag_of_the_condition_are_refused_together(

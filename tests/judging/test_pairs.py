@@ -39,6 +39,8 @@ def test_each_record_meets_its_two_responses(tmp_path: Path) -> None:
 def test_model_and_method_may_differ_and_so_may_what_is_named(tmp_path: Path) -> None:
     refused(tmp_path, method=Method.PBA, name="another", settings={"seed": 1})
     refused(tmp_path, condition={"persona": "other"}, may_differ=("persona",))
+    refused(tmp_path, condition={"tell": "choices"}, name="part", may_differ=("tell",))
+    refused(tmp_path, name="whole", may_differ=("tell",))
 
 
 def test_what_may_differ_has_a_name_that_exists(tmp_path: Path) -> None:
@@ -57,6 +59,7 @@ def test_a_folder_is_said_to_be_one(tmp_path: Path) -> None:
         ({"limit": 5}, r"different data: data\.digest .* data\.records \(6 against 5\)"),
         ({"condition": {"persona": "other"}}, r"differ in persona \('own' against 'other'\).*--may-differ"),
         ({"condition": {"history": 2}}, r"differ in history \('all' against 2\)"),
+        ({"condition": {"tell": "comments"}}, r"differ in tell \('all' against 'comments'\).*--may-differ"),
         ({"settings": {"temperature": 0.1}}, r"differ in temperature \(0\.9 against 0\.1\)"),
     ],
 )

@@ -389,8 +389,12 @@ def test_a_dry_run_says_requests_tokens_price_and_the_interval_to_expect_and_ask
     assert f"0 to send, {requests} answered already" in again
 
 
+@pytest.mark.slow
 def test_a_dry_run_of_ten_thousand_pairs_takes_less_than_five_seconds(tmp_path: Path) -> None:
-    """In a process of its own, by processor time, the least of three starts: a busy machine is no failure."""
+    """In a process of its own, by processor time, the least of three starts: a busy machine is no failure.
+
+    Takes 10 to 25 seconds.
+    """
     texts = world(tmp_path, 10).read_text(encoding="utf-8").splitlines()
     data = tmp_path / "many.jsonl"
     many = [texts[n % 10].replace(f"record-{n % 10:05}", f"record-{n:05}") for n in range(10_000)]

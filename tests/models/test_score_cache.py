@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from alignx.cache import cache_folder
 from alignx.errors import DataError
 from alignx.manifest import ModelIdentity
 from alignx.models import score_cache
-from alignx.models.score_cache import ScoreCache, default_folder, pair_key
+from alignx.models.score_cache import ScoreCache, pair_key
 
 MODEL = ModelIdentity(name="m", digest="a" * 64, tokenizer="b" * 64, dtype="float32")
 
@@ -151,11 +152,11 @@ def test_the_place_is_the_one_that_was_set_else_the_users_cache_folder(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.setenv("ALIGNX_CACHE", str(tmp_path / "own"))
-    assert default_folder() == tmp_path / "own"
+    assert cache_folder() == tmp_path / "own"
     monkeypatch.delenv("ALIGNX_CACHE")
-    assert default_folder() == tmp_path / "xdg/alignx"
+    assert cache_folder() == tmp_path / "xdg/alignx"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert default_folder() == tmp_path / "home/.cache/alignx"
+    assert cache_folder() == tmp_path / "home/.cache/alignx"
 
 
 @pytest.mark.parametrize("name", ["ALIGNX_CACHE", "XDG_CACHE_HOME"])
@@ -164,4 +165,4 @@ def test_an_empty_variable_says_nothing(name: str, tmp_path: Path, monkeypatch: 
         monkeypatch.delenv(each, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv(name, "")
-    assert default_folder() == tmp_path / ".cache/alignx"
+    assert cache_folder() == tmp_path / ".cache/alignx"

@@ -3,7 +3,7 @@
 import gc
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from transformers import AutoTokenizer
 from alignx import manifest
 from alignx.errors import DataError, SettingsError
 from alignx.manifest import Manifest
-from alignx.prompts import Condition, EncodedPair, Encoder, Method, PairEncoder, preparing
+from alignx.prompts import Condition, EncodedPair, Encoder, Method, PairEncoder
 from alignx.prompts.preparing import PrepareSettings, prepare, write_prepared
+from alignx.prompts.preparing.making import Making
 from alignx.prompts.previewing import PreviewSettings, preview
-from alignx.records import Record, Records, Taxonomy, load_taxonomy
+from alignx.records import Records, Taxonomy, load_taxonomy, pieces
 from tests.prompts.tokenizers_on_the_spot import LLAMA_TEMPLATE, llama, one_byte_one_token, stand_in
 from tests.worlds import sample_records, write_jsonl
 
@@ -32,7 +33,7 @@ def data(tmp_path: Path) -> Path:
 
 def write(folder: Path, data: Path, condition: Condition = ICA, tokenizer: Any = None, **source: Any) -> Manifest:
     encoder = Encoder(tokenizer or llama().tokenizer, condition)
-    return write_prepared(folder, Records(str(data), **source), condition, encoder, {"data": str(data)})
+    return write_prepared(folder, Records(str(data), **source), condition, encoder, {"data": str(data)}, workers=1)
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -95,7 +96,7 @@ def test_the_manifest_says_what_the_rows_are_made_of(data: Path, tmp_path: Path)
 
 def test_rows_go_to_shards_in_order(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "one", data)
-    monkeypatch.setattr(preparing, "_SHARD_ROWS", 5)
+    monkeypatch.setattr(pieces, "PIECE_ROWS", 5)
     said = write(tmp_path / "three", data)
     assert list(said.files) == ["pairs-00000.parquet", "pairs-00001.parquet", "pairs-00002.parquet"]  # 5, 5 and 2 rows
     assert [pq.read_metadata(tmp_path / "three" / name).num_rows for name in said.files] == [5, 5, 2]
@@ -137,7 +138,7 @@ def test_a_finished_folder_is_left_as_it_is_without_encoding_anything(
 ) -> None:
     first = write(tmp_path / "prepared", data)
     before = state(tmp_path / "prepared")
-    monkeypatch.setattr(PairEncoder, "_encode", lambda *_: pytest.fail("encoded again"))
+    monkeypatch.setattr(Making, "make", lambda *_: pytest.fail("encoded again"))
     assert write(tmp_path / "prepared", data) == first
     assert state(tmp_path / "prepared") == before
 
@@ -235,7 +236,7 @@ def test_another_taxonomy_makes_new_rows(data: Path, tmp_path: Path) -> None:
 
 
 def test_no_shard_of_a_longer_preparation_is_left(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preparing, "_SHARD_ROWS", 4)
+    monkeypatch.setattr(pieces, "PIECE_ROWS", 4)
     write(tmp_path / "prepared", data)
     assert len(list((tmp_path / "prepared").glob("*.parquet"))) == 3
     said = write(tmp_path / "prepared", data, limit=3)
@@ -265,12 +266,11 @@ def test_a_damaged_shard_is_written_anew(damage: Callable[[Path], None], data: P
 def test_a_preparation_that_fails_half_way_is_unfinished_and_is_made_anew(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preparing, "_SHARD_ROWS", 4)
+    monkeypatch.setattr(pieces, "PIECE_ROWS", 4)
     folder = tmp_path / "prepared"
     write(folder, data)
     whole = rows(folder)
     intact = data.read_text(encoding="utf-8")
-    monkeypatch.setattr("alignx.prompts.pairs._BATCH", 4)
     lines = intact.splitlines(keepends=True)
     data.write_text("".join([*lines[:9], '{"prompt": "no responses"}\n']), encoding="utf-8")
     with pytest.raises(DataError, match=r"records.jsonl:10: 'chosen' is missing"):
@@ -342,32 +342,17 @@ def test_an_empty_folder_and_hidden_files_are_no_hindrance(data: Path, tmp_path:
 # Memory.
 
 
-class Watched(Records):
-    """Records that count how many were read."""
-
-    read = 0
-
-    def __iter__(self) -> Iterator[Record]:
-        for record in super().__iter__():
-            self.read += 1
-            yield record
-
-
-def test_encoding_streams_from_the_source_to_the_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_held_as_numbers_and_not_as_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = {"prompt": "Why?", "chosen": "a", "rejected": "b"}
-    records = Watched(str(write_jsonl(tmp_path / "many.jsonl", ({**raw, "id": f"r{n}"} for n in range(1000)))))
-    monkeypatch.setattr(preparing, "_SHARD_ROWS", 300)
-    really_write, written, seen = pq.write_table, 0, []
+    records = Records(str(write_jsonl(tmp_path / "many.jsonl", ({**raw, "id": f"r{n}"} for n in range(1000)))))
+    monkeypatch.setattr(pieces, "PIECE_ROWS", 600)
+    really_write, seen = pq.write_table, []
 
     def watch(table: pa.Table, *args: Any, **more: Any) -> None:
-        nonlocal written
-        written += len(table)
-        alive = sum(type(thing) is EncodedPair for thing in gc.get_objects())
-        seen.append((written, records.read, alive))
+        seen.append((len(table), sum(type(thing) is EncodedPair for thing in gc.get_objects())))
         really_write(table, *args, **more)
 
     monkeypatch.setattr(pq, "write_table", watch)
-    write_prepared(tmp_path / "prepared", records, ICA, Encoder(one_byte_one_token(), ICA), {})
-    assert [rows for rows, _, _ in seen] == [300, 600, 900, 1000]
-    assert all(read <= rows + 255 for rows, read, _ in seen)  # at most a batch of 256 ahead
-    assert max(alive for _, _, alive in seen) <= 2 * 300  # a shard, and while it fills the one before
+    write_prepared(tmp_path / "prepared", records, ICA, Encoder(one_byte_one_token(), ICA), {}, workers=1)
+    assert [rows for rows, _ in seen] == [600, 400]
+    assert max(alive for _, alive in seen) <= 256  # a batch

@@ -327,6 +327,7 @@ def test_other_records_weights_precision_and_processes_are_named_with_both_value
         ("profile", "golden"),
         ("persona", "other"),
         ("history", 2),
+        ("tell", "comments"),
         ("seed", 7),
         ("positive", "0.7"),
         ("negative", "0.3"),
@@ -335,7 +336,7 @@ def test_other_records_weights_precision_and_processes_are_named_with_both_value
     ],
 )
 def test_each_part_of_the_condition_is_named_once(name: str, value: object) -> None:
-    condition = {**(drafted().condition or {})}
+    condition = drafted().told
     told = {**condition, name: value}
     assert differences(saved(condition=told), drafted(), 1) == {name: f"{value} against {condition[name]}"}
 

@@ -18,6 +18,7 @@ from alignx.evaluation.accuracy import accuracy, compare
 from alignx.evaluation.outcomes import scores_of
 from alignx.evaluation.settings import AccuracySettings
 from alignx.manifest import DataIdentity, Manifest, ModelIdentity
+from alignx.prompts import Condition
 from alignx.training.card_origin import marked, origin
 from alignx.training.measured import weights_digest
 from alignx.training.model_card import _code, _text, reminders
@@ -143,7 +144,8 @@ def test_every_recorded_setting_stands_with_its_value_and_meaning(run: Path) -> 
     assert "`lora_rank`" not in rows, "no adapters were trained"
     recorded = set(manifest.read(run).settings)
     elsewhere = {"lora_rank", "lora_alpha", "lora_targets", "revision", "split", "limit", "skip_invalid", "taxonomy"}
-    elsewhere |= {"method", "preset", "profile", "persona", "history", "seed", "positive", "negative", "max_length"}
+    elsewhere |= {"method", "preset", "profile", "persona", "history", "tell"}
+    elsewhere |= {"seed", "positive", "negative", "max_length"}
     assert rows.keys() - {"setting", "---"} == {f"`{name}`" for name in recorded - elsewhere}
 
 
@@ -331,6 +333,16 @@ def measured(run: Path, tmp_path: Path) -> Path:
     policy, reference = scores(tmp_path, run)
     accuracy(AccuracySettings(policy=policy, reference=reference, output=tmp_path / "accuracy.json"))
     return tmp_path / "accuracy.json"
+
+
+def test_an_accuracy_on_a_part_of_the_persona_says_which(run: Path, tmp_path: Path) -> None:
+    condition = Condition(method="ica", tell="UGC").model_dump(mode="json")
+    policy, reference = scores(tmp_path, run, condition=condition)
+    accuracy(AccuracySettings(policy=policy, reference=reference, output=tmp_path / "part.json"))
+    text = section(card_of(run, accuracy=(tmp_path / "part.json",)), "Evaluation")
+    (row,) = rows_of(text)[2:]
+    assert row[2] == "own, of it comments, history all, profile auto"
+    assert "of the persona only comments are told" in text
 
 
 def test_an_accuracy_stands_with_its_n_clusters_and_interval(run: Path, measured: Path) -> None:

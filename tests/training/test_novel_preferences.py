@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
 from alignx import manifest
@@ -34,6 +33,7 @@ from alignx.training.run import train
 from tests.evaluation.conftest import cell, evaluation
 from tests.evaluation.conftest import settings as scoring
 from tests.test_readme import commands_of, understood
+from tests.training.prepared_rows import rows_of
 from tests.training.runs import settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,9 +102,10 @@ def test_going_on_by_the_other_method_is_warned_of(chain: Chain) -> None:
 
 
 def test_pba_is_told_the_new_dimensions_in_words_and_ica_their_users_own_words(chain: Chain) -> None:
-    (shard,) = (chain.after / "data").glob("pairs-*.parquet")
     tokenizer = load_tokenizer(str(chain.after))
-    prompts = [tokenizer.decode(ids) for ids in pq.read_table(shard)["prompt_ids"].to_pylist()]
+    prompts = [
+        tokenizer.decode(ids) for ids in rows_of(chain.after, load_taxonomy(EXTENSION))["prompt_ids"].to_pylist()
+    ]
     assert len(prompts) == SHORT["train"]
     found = {phrase for phrase in NEW_PHRASES for prompt in prompts if phrase in prompt}
     if chain.method == "pba":

@@ -357,7 +357,7 @@ def test_the_folder_is_the_one_that_was_set_else_that_of_the_environment(
 ) -> None:
     monkeypatch.setenv("ALIGNX_CACHE", str(tmp_path / "environment"))
     train(settings(tiny_model, data, tmp_path / "one", max_steps=1, reference_cache=tmp_path / "own"))
-    assert not (tmp_path / "environment").exists()
+    assert not list((tmp_path / "environment").rglob("*.jsonl"))
     train(settings(tiny_model, data, tmp_path / "two", max_steps=1))
     known = [
         {json.loads(line)[0] for path in (tmp_path / place).rglob("*.jsonl") for line in path.read_text().splitlines()}

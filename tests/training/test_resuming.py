@@ -782,7 +782,7 @@ BEFORE = {
     "while the model is loaded": "transformers.AutoModelForCausalLM.from_pretrained",
     "while the trainer is built": "alignx.training.trainer.EncodedDPOTrainer.__init__",
     "while the reference reads": "alignx.models.scoring.ResponseScorer._sums",
-    "while the tokenizer encodes": "alignx.prompts.preparing.PairEncoder.__init__",
+    "while the tokenizer encodes": "alignx.prompts.pairs.BatchEncoder.__init__",
 }
 
 

@@ -21,10 +21,12 @@ from alignx.cli import main
 from alignx.errors import AlignXError, DataError, SettingsError, TrainingError
 from alignx.models.loading import find_model
 from alignx.prompts.preparing import PrepareSettings, prepare
+from alignx.prompts.preparing.making import Making
 from alignx.settings import read_yaml, validate
 from alignx.training.run import train
 from alignx.training.settings import TrainSettings
 from alignx.training.splitting import split
+from tests.training.prepared_rows import rows_of
 from tests.training.runs import (
     batches,
     first_batch,
@@ -402,7 +404,7 @@ def test_held_out_metrics_are_means_over_the_records(finished: Finished, tiny_mo
     from transformers import AutoModelForCausalLM
 
     policy, base = (AutoModelForCausalLM.from_pretrained(folder) for folder in (finished.output, tiny_model))
-    table = pq.read_table(next((finished.output / "data").glob("pairs-*.parquet"))).to_pydict()
+    table = rows_of(finished.output).to_pydict()
     found: dict[str, list[float]] = {"loss": [], "rewards/margins": [], "rewards/accuracies": []}
     for row in map(table["id"].index, ("r21", "r22", "r23")):
         ours, reference = logps(policy, table, row), logps(base, table, row)
@@ -482,17 +484,17 @@ def test_a_refused_run_on_other_data_leaves_the_finished_one_as_it_is(
 
 
 def test_training_from_a_prepared_folder_equals_training_from_its_records(
-    finished: Finished, tiny_model: Path, data: Path, tmp_path: Path
+    finished: Finished, tiny_model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = PrepareSettings(
         model=str(tiny_model), data=str(data), output=tmp_path / "prepared", method="ica", seed=finished.settings.seed
     )
     folder, output = prepare(wanted), tmp_path / "out"
+    monkeypatch.setattr(Making, "make", lambda *_: pytest.fail("prepared again"))
     train(finished.settings.model_copy(update={"data": str(folder), "output": output}))
     assert losses(output) == pytest.approx(losses(finished.output), abs=1e-6)
     assert batches(output) == batches(finished.output)
     assert manifest.read(output).data.digest == manifest.read(finished.output).data.digest
-    assert not (output / "data").exists(), "nothing is prepared again"
 
 
 @pytest.mark.parametrize(

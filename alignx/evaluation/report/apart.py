@@ -25,6 +25,7 @@ from alignx.evaluation.sources import Sources
 from alignx.intervals import FEW_CLUSTERS
 from alignx.pages import Block, Definitions, Fold, Section
 from alignx.prompts import Condition, PersonaSource
+from alignx.prompts.parts import ALL
 
 _FOLDS = 8
 """Rows that are folded one by one; more are folded by column."""
@@ -200,7 +201,7 @@ def _reversals(
 
 def _turns(one: Outcome, other: Outcome) -> bool:
     """Whether another row tells the same policy the reverse of what one tells it."""
-    alike = (other.policy, other.cell.history) == (one.policy, one.cell.history)
+    alike = (other.policy, other.cell.history, other.cell.tell) == (one.policy, one.cell.history, one.cell.tell)
     made = other.cell.persona is PersonaSource.REVERSED and other.cell.data == one.cell.data
     return alike and (made or (bool(other.cell.turns) and other.cell.turns == one.cell.data))
 
@@ -229,6 +230,8 @@ def _growths(outcomes: Sequence[Outcome]) -> Iterator[Growth]:
     for one in grown:
         whole = one.cell.column or one.cell.data
         source = f"{whole} {one.cell.part}" if len(parts[one.cell.column]) > 1 else whole
+        if one.cell.tell != ALL:
+            source += f", {one.cell.tell.replace(',', ' and ')} told"
         series.setdefault((one.policy.name, source), {})[int(one.cell.history)] = one
     for (policy, source), rows in series.items():
         if len(rows) > 1:

@@ -21,6 +21,7 @@ from alignx.intervals import Estimate, smallest_difference
 from alignx.pages import Block, Figure, Fold, Paragraph, Row, Table
 from alignx.pages.figures import Interval, Reference, intervals
 from alignx.prompts.condition import PersonaSource
+from alignx.prompts.parts import ALL
 
 __all__ = ["by_benchmark", "details", "gains", "published_of"]
 
@@ -178,7 +179,8 @@ def _own_against_others(entries: Sequence[Entry]) -> Iterator[tuple[Entry, Entry
             continue
         for other in entries:
             same = (other.policy, other.column.name) == (own.policy, own.column.name)
-            if same and not other.empty and _persona(other) in (PersonaSource.OTHER, PersonaSource.NONE):
+            whole = cells_of(other)[0].tell == ALL
+            if same and whole and not other.empty and _persona(other) in (PersonaSource.OTHER, PersonaSource.NONE):
                 yield own, other
 
 

@@ -40,7 +40,9 @@ class _Reader:
         self.records = {record.id: record for record in read}
         self._condition = Condition.model_validate(_condition_of(outcome))
         other = self._condition.persona is PersonaSource.OTHER
-        self._donors = choose_donors(list(self.records.values()), self._condition.seed) if other else None
+        self._donors = (
+            choose_donors(list(self.records.values()), self._condition.seed, self._condition.tell) if other else None
+        )
 
     def told(self, name: str) -> str:
         """The user turn of a record's prompt, before any trimming."""

@@ -12,7 +12,7 @@ from alignx.pages import Block, Fold, Table, literal
 _SHOWN = 12
 """Digits of a digest: enough to tell files apart; the manifests have all."""
 _FORWARD = ("attention", "prompt read once")
-_CONDITION = ("method", "preset", "profile", "persona", "history", "seed")
+_CONDITION = ("method", "preset", "profile", "persona", "history", "tell", "seed")
 
 
 def provenance(settings: EvaluateSettings, outcomes: Sequence[Outcome]) -> list[Block]:
@@ -86,14 +86,14 @@ def _data(found: Sequence[tuple[str, Manifest]]) -> Fold:
 def _rows(found: Sequence[tuple[Outcome, Manifest]]) -> Fold:
     rows = []
     for one, made in found:
-        condition = made.condition or {}
-        told = (str(condition.get(name, "–")) for name in _CONDITION)
+        told = (str(made.told.get(name, "–")) for name in _CONDITION)
         rows.append((f"{one.policy.name}, {one.cell.label}", one.cell.data, *told, _profiles(made), *_trimmed(made)))
     named = ("row", "records", *_CONDITION, "profiles told", "prompts trimmed", "items left out")
     columns, cells, said = _varying(named, rows)
     caption = (
         "What the policy was told; the reference read the very same prompts. Profile auto: the record's own where it "
-        f"has one, else made of its history. Each row has its scores in `scores`, with a manifest beside.{said}"
+        "has one, else made of its history; of the parts that are told where not all are. Each row has its scores in "
+        f"`scores`, with a manifest beside.{said}"
     )
     trimmed = sum(int(row[-2]) for row in rows)
     title = f"What the models were told in each of {len(rows)} rows; {trimmed or 'no'} prompts trimmed"
