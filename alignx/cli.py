@@ -44,6 +44,11 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         "alignx.prompts.reporting:ReportSettings",
         "alignx.prompts.reporting:report",
     ),
+    ("data", "clean"): Command(
+        "write records without what the report found wrong",
+        "alignx.prompts.cleaning:CleanSettings",
+        "alignx.prompts.cleaning:clean",
+    ),
     ("data", "preview"): Command(
         "show what a model will be told about a record",
         "alignx.prompts.previewing:PreviewSettings",

@@ -18,17 +18,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "manifest": {"errors"},
     "settings": {"errors"},
     "locking": {"errors"},
+    "cache": {"manifest"},
     "drafts": {"errors", "locking", "manifest"},
     "pages": {"errors", "manifest"},
-    "records": {"errors", "manifest", "settings"},
-    "prompts": {"errors", "manifest", "settings", "pages", "records"},
+    "records": {"cache", "errors", "manifest", "settings"},
+    "prompts": {"cache", "errors", "locking", "manifest", "settings", "intervals", "pages", "records"},
     "models": {"errors", "manifest", "settings", "records", "prompts"},
     "intervals": set(),
     "chat": {"errors", "locking", "manifest", "settings"},
     "annotation": {"errors", "manifest", "settings", "intervals", "pages", "records", "prompts", "models", "chat"},
-    "training": {"errors", "locking", "manifest", "settings", "records", "prompts", "models"},
+    "training": {"cache", "errors", "locking", "manifest", "settings", "records", "prompts", "models"},
     "generation": {"errors", "drafts", "manifest", "settings", "records", "prompts", "models", "chat"},
-    "evaluation": {"errors", "drafts", "manifest", "settings", "intervals", "pages", "records", "prompts", "models"},
+    "evaluation": {"cache", "errors", "drafts", "manifest", "settings", "intervals", "pages", "records", "prompts"}
+    | {"models"},
     "judging": {"errors", "drafts", "manifest", "settings", "intervals", "pages", "records", "prompts", "chat"}
     | {"generation", "evaluation"},
     "cli": {"errors", "manifest", "settings", "records", "prompts", "models", "chat", "annotation"}

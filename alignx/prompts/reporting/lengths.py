@@ -5,7 +5,7 @@ from typing import Any
 
 from alignx.errors import DataError
 from alignx.prompts.choice import choose_condition
-from alignx.prompts.encoding import Encoder, load_tokenizer
+from alignx.prompts.encoding import Encoder, control_tokens, load_tokenizer
 from alignx.prompts.rendering import render
 from alignx.prompts.reporting.settings import ReportSettings
 from alignx.prompts.telling import tell
@@ -22,11 +22,10 @@ class Lengths:
         self.unit = "characters" if settings.model is None else "tokens"
         self._taxonomy = taxonomy
         self._condition = choose_condition(settings.model, {"method": settings.method}, settings.revision).condition
-        self._encoder = (
-            None
-            if settings.model is None
-            else Encoder(load_tokenizer(settings.model, settings.revision), self._condition)
-        )
+        tokenizer = None if settings.model is None else load_tokenizer(settings.model, settings.revision)
+        self._encoder = None if tokenizer is None else Encoder(tokenizer, self._condition)
+        self.control_tokens = () if tokenizer is None else tuple(control_tokens(tokenizer, self._condition.date))
+        """As text, of the model's tokenizer."""
         self._waiting: list[Record] = []
         self._found = {name: array.array("i") for name in ("prompt", "chosen", "rejected")}
         self.untold = 0

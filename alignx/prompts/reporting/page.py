@@ -7,8 +7,7 @@ from typing import Any
 from alignx import manifest
 from alignx.pages import Block, Definitions, Figure, Fold, Note, Page, Paragraph, Section, Table, literal, to_markdown
 from alignx.prompts.reporting.direction_sections import direction_sections, share
-
-_SHOWN = 5
+from alignx.prompts.reporting.health.sections import health_sections
 
 
 def report_page(source: str, found: Mapping[str, Any], figures: str | None = None) -> Page:
@@ -23,8 +22,8 @@ def report_page(source: str, found: Mapping[str, Any], figures: str | None = Non
         title=source,
         lead="What is in these records, what looks wrong with them, and which preferences go together.",
         sections=[
-            Section("Counts", [_counts(found)]),
-            Section("Suspicious", _suspicious(found)),
+            Section("Counts", [_counts(found), *(Note(literal(note)) for note in found["notes"])]),
+            *health_sections(found["health"]),
             Section(f"Lengths in {found['lengths']['unit']}", _lengths(found)),
             *direction_sections(found, figures),
         ],
@@ -65,26 +64,12 @@ def _counts(found: Mapping[str, Any]) -> Definitions:
             ("records with", present or "nothing but a post and two responses"),
             ("comments a record", _histogram(found["comments_per_record"])),
             ("choices a record", _histogram(found["choices_per_record"])),
-            ("the longer response is the chosen one", share(found["chosen_is_longer"], records)),
         ]
     )
 
 
 def _histogram(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{length}: {n}" for length, n in counts.items())
-
-
-def _suspicious(found: Mapping[str, Any]) -> list[Block]:
-    named = {
-        "histories that contain their own target": found["history_contains_own_target"],
-        "histories that repeat an item": found["history_repeats_an_item"],
-        "histories with a choice between equal texts": found["history_choice_between_equals"],
-    }
-    listed = [
-        (what, share(len(ids), found["records"]) + (f", such as {literal(', '.join(ids[:_SHOWN]))}" if ids else ""))
-        for what, ids in named.items()
-    ]
-    return [Definitions(listed), *(Note(literal(note)) for note in found["notes"])]
 
 
 def _lengths(found: Mapping[str, Any]) -> list[Block]:

@@ -3,25 +3,33 @@
 import json
 import re
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from alignx import manifest
-from alignx.errors import SettingsError
+from alignx.errors import DataError, SettingsError
 from alignx.manifest import Manifest
 from alignx.pages import write
-from alignx.prompts.reporting.health import Health
+from alignx.prompts.reporting.contents import Contents
+from alignx.prompts.reporting.health.checks import Checks
+from alignx.prompts.reporting.health.fields import directions_of
+from alignx.prompts.reporting.health.finding import Commands
+from alignx.prompts.reporting.health.refusals import AllRows, refusal_finding
 from alignx.prompts.reporting.lengths import Lengths
 from alignx.prompts.reporting.page import for_a_terminal, report_page
 from alignx.prompts.reporting.settings import ReportSettings
-from alignx.records import Records
+from alignx.records import Record, load_taxonomy
+from alignx.records.sources import NoRecordsError
 
 
 def report(settings: ReportSettings) -> str:
-    """Read everything once and describe it, as Markdown; write the pages where an output is asked for.
+    """Read everything and describe it, as Markdown; write the pages where an output is asked for.
+
+    The source is read once, and up to its last repeated target once more where targets seem to repeat.
 
     Raises:
-        DataError: Records are invalid.
+        DataError: There is no valid record at all, or a file cannot be read.
         SettingsError: ``output`` is no JSON file.
     """
     if settings.output is not None:
@@ -29,31 +37,55 @@ def report(settings: ReportSettings) -> str:
             raise SettingsError(f"--output: got {settings.output}, expected a .json file; the pages go beside it")
         import jinja2  # noqa: F401  (what the page needs is missed now, not after an hour of reading)
         import matplotlib  # noqa: F401
-    records = settings.records()
+    import scipy.special  # noqa: F401  (intervals)
+
+    records = _source(settings)
     found = _read(settings, records)
     if settings.output is not None:
         _write(settings.output, settings, records, found)
     return for_a_terminal(report_page(settings.data, found))
 
 
-def _read(settings: ReportSettings, records: Records) -> dict[str, Any]:
-    from tqdm import tqdm
+def _source(settings: ReportSettings) -> AllRows:
+    taxonomy = load_taxonomy(settings.taxonomy)
+    return AllRows(settings.data, split=settings.split, limit=settings.limit, taxonomy=taxonomy)
 
+
+def _read(settings: ReportSettings, records: AllRows) -> dict[str, Any]:
     from alignx.prompts.reporting.analysis import analyse
     from alignx.prompts.reporting.directions import DirectionCounts
 
-    health, lengths = Health(), Lengths(settings, records.taxonomy)
+    contents, lengths = Contents(), Lengths(settings, records.taxonomy)
+    checks = Checks(records.taxonomy, lengths.control_tokens)
     targets, items = DirectionCounts(records.taxonomy), DirectionCounts(records.taxonomy)
-    for record in tqdm(records, desc="reading", unit=" records", disable=None, leave=False):
-        health.add(record)
-        lengths.add(record)
-        if record.direction is not None:
-            targets.add(record.direction)
-        for item in (*record.persona.comments, *record.persona.choices):
-            if item.direction is not None:
-                items.add(item.direction)
+    try:
+        for record in _shown(records, "reading"):
+            contents.add(record)
+            checks.add(record)
+            lengths.add(record)
+            if record.direction is not None:
+                targets.add(record.direction)
+            for direction in directions_of([*record.persona.comments, *record.persona.choices]):
+                items.add(direction)
+    except NoRecordsError:
+        if not records.refused.n:
+            raise
+        tally = ", ".join(f"{n} with {kind}" for kind, n in records.kinds.most_common())
+        first = records.refused.examples[0]
+        raise DataError(
+            f"{settings.data}: none of {records.refused.n} rows is a valid record: {tally}; the first, {first.id}: "
+            f"{first.what}"
+        ) from None
+    commands = Commands(settings)
+    refused = refusal_finding(records, commands)
+    copies = checks.copies(_source(settings), _shown)
     return {
-        **health.as_dict(),
+        **contents.as_dict(),
+        "users": checks.users(),
+        "distinct_targets": copies.distinct,
+        "repeated_targets": copies.repeated,
+        "most_repeated_target": copies.most,
+        "health": [finding.as_dict() for finding in checks.findings(copies, refused, commands)],
         "lengths": lengths.summary(),
         "notes": records.notes(),
         "directions": {
@@ -63,7 +95,15 @@ def _read(settings: ReportSettings, records: Records) -> dict[str, Any]:
     }
 
 
-def _write(output: Path, settings: ReportSettings, records: Records, found: dict[str, Any]) -> None:
+def _shown(records: Iterable[Record], doing: str) -> Iterable[Record]:
+    """Records with a bar that says how far their reading is."""
+    from tqdm import tqdm
+
+    shown: Iterable[Record] = tqdm(records, desc=doing, unit=" records", disable=None, leave=False)
+    return shown
+
+
+def _write(output: Path, settings: ReportSettings, records: AllRows, found: dict[str, Any]) -> None:
     manifest.write_text(output, _json(found))
     paths = [output, *write(report_page(settings.data, found, _figures(output)), output.parent, output.stem)]
     manifest.write(
