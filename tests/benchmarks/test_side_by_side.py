@@ -96,9 +96,11 @@ def test_scoring_beside_the_released_loop_agrees_and_prints_its_ratios(
     assert re.search(r"bfloat16: \d of 4 decisions differ", printed)
 
 
+@pytest.mark.slow
 def test_peak_memory_of_the_released_loop_is_at_least_its_logits(
     workload: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Two processes; takes 12 seconds alone, 25 beside other tests."""
     path = tmp_path / "long.yaml"
     path.write_text("prompt: 1000\nresponses: 10\npairs: 1\nmicro_batch: 1\nseed: 0\n")
     options = ["--size", "0.2m", "--vocabulary", "8000", "--threads", "1", "--workload", str(path)]
