@@ -10,8 +10,9 @@ from itertools import pairwise
 from typing import Any, TypeVar
 
 from alignx.errors import DataError
-from alignx.records.columns import is_list, is_number, is_string, objects, rows_of
+from alignx.records.columns import is_list, is_number, is_string, objects
 from alignx.records.directions import Direction, levels_of_array
+from alignx.records.files import BATCH_ROWS, BadRow, held_rows
 from alignx.records.identities import generated_id
 from alignx.records.parsing import (
     CHOICES,
@@ -24,8 +25,6 @@ from alignx.records.parsing import (
 )
 from alignx.records.record import Choice, Comment, Persona, Record
 
-_AT_ONCE = 512
-"""Rows whose columns are Python objects at a time: more fall out of the processor's caches."""
 _PRINTABLE = (0x21, 0x7E)
 """First bytes that say a text is not blank: those of a visible ASCII character."""
 _Item = TypeVar("_Item", Comment, Choice)
@@ -46,20 +45,22 @@ def read_batch(
         first: Number of the first row.
         where: What a row is called in messages, by its number.
     """
-    for start in range(0, len(batch), _AT_ONCE):
-        part = batch.slice(start, _AT_ONCE)
+    for start in range(0, len(batch), BATCH_ROWS):
+        part = batch.slice(start, BATCH_ROWS)
         try:
             rows = _quickly(part, parser)
-        except _Unusual:
+        except (_Unusual, UnicodeDecodeError):
             rows = iter([None] * len(part))
-        for place, found in enumerate(rows):
-            yield found or _slowly(part.slice(place, 1), parser, where(first + start + place))
+        for number, found in enumerate(rows, start=first + start):
+            yield found or _slowly(part.slice(number - first - start, 1), parser, number, where)
 
 
-def _slowly(row: Any, parser: RecordParser, where: str) -> tuple[Record, str | None] | DataError:
+def _slowly(
+    row: Any, parser: RecordParser, number: int, where: Callable[[int], str]
+) -> tuple[Record, str | None] | DataError:
     try:
-        (raw,) = rows_of(row)
-        return parser.read(raw, where)
+        (raw,) = held_rows(row, number, where)
+        return raw if isinstance(raw, BadRow) else parser.read(raw, where(number))
     except DataError as error:
         return error
 

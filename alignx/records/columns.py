@@ -5,7 +5,12 @@ from typing import Any
 
 
 def rows_of(batch: Any) -> list[dict[str, Any]]:
-    """The rows of a pyarrow ``RecordBatch``."""
+    """The rows of a pyarrow ``RecordBatch``.
+
+    Raises:
+        OverflowError: A value is one that Python cannot hold.
+        UnicodeDecodeError: A text is not UTF-8.
+    """
     names = batch.schema.names
     if not names:
         rows: list[dict[str, Any]] = batch.to_pylist()
@@ -24,7 +29,22 @@ def _values(array: Any) -> list[Any]:
         return _structs(array)
     if is_list(kind):
         return _lists(array)
-    values: list[Any] = array.to_pylist()
+    return _by_arrow(array)
+
+
+def _by_arrow(array: Any) -> list[Any]:
+    """The values by Arrow's own conversion; times of which Python cannot hold one, as whole numbers of their unit."""
+    import pyarrow as pa
+
+    try:
+        values: list[Any] = array.to_pylist()
+    except UnicodeDecodeError:
+        raise
+    except (OverflowError, ValueError):
+        try:
+            values = array.cast(pa.int64()).to_pylist()
+        except pa.ArrowException as error:
+            raise OverflowError(f"of type {array.type}: {error}") from None
     return values
 
 
@@ -50,8 +70,17 @@ def is_number(kind: Any) -> bool:
 
 
 def objects(array: Any) -> list[Any]:
-    """The values of an array of texts, or of numbers of which none is missing."""
-    values: list[Any] = array.to_numpy(zero_copy_only=False).tolist()
+    """The values of an array of texts, or of numbers of which none is missing.
+
+    Raises:
+        UnicodeDecodeError: A text is not UTF-8.
+    """
+    import pyarrow as pa
+
+    try:
+        values: list[Any] = array.to_numpy(zero_copy_only=False).tolist()
+    except pa.ArrowException:  # bytes that are not UTF-8, of which the slow way says which
+        values = array.to_pylist()
     return values
 
 

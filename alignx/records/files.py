@@ -2,7 +2,7 @@
 
 import codecs
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from alignx.records.columns import rows_of
 
 SUFFIXES = (".parquet", ".json", ".jsonl")
 _PARQUET_BUFFER = 1 << 20
-_PARQUET_ROWS = 256
+BATCH_ROWS = 512
+"""Rows of Parquet that are Python objects at a time."""
 _JSON_CHUNK = 1 << 20
 
 
@@ -25,7 +26,8 @@ class BadRow(DataError):
 def read_rows(path: Path, suffix: str | None = None) -> Iterator[tuple[str, Any]]:
     """Each row of a file with where it stands (``name:line`` for JSON Lines, ``name: row N`` otherwise, from 1).
 
-    An unreadable line of JSON Lines is yielded as a :class:`BadRow`, since the lines after it can still be read.
+    An unreadable line of JSON Lines or row of Parquet is yielded as a :class:`BadRow`, since those after it can still
+    be read.
 
     Args:
         path: The file.
@@ -37,12 +39,21 @@ def read_rows(path: Path, suffix: str | None = None) -> Iterator[tuple[str, Any]
     kind = suffix or path.suffix
     with readable(path, kind):
         if kind == ".parquet":
-            rows = (row for batch in parquet_batches(path, _PARQUET_ROWS) for row in rows_of(batch))
-            yield from ((f"{path.name}: row {number}", row) for number, row in enumerate(rows, start=1))
+            yield from _parquet(path)
         elif kind == ".jsonl":
             yield from _json_lines(path)
         else:
             yield from _json(path)
+
+
+def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
+    def where(number: int) -> str:
+        return f"{path.name}: row {number}"
+
+    first = 1
+    for batch in parquet_batches(path, BATCH_ROWS):
+        yield from ((where(number), row) for number, row in enumerate(held_rows(batch, first, where), start=first))
+        first += len(batch)
 
 
 @contextmanager
@@ -82,12 +93,40 @@ def _first_bad_byte(path: Path) -> int:
     return position
 
 
+def held_rows(batch: Any, first: int, where: Callable[[int], str]) -> Iterator[Any]:
+    """The rows of an Arrow batch; one with a value that Python cannot hold as a :class:`BadRow`.
+
+    Args:
+        batch: A pyarrow ``RecordBatch``.
+        first: Number of the first row.
+        where: What a row is called in messages, by its number.
+    """
+    try:
+        rows: list[Any] = rows_of(batch)
+    except (OverflowError, ValueError):  # what is not UTF-8, a date before there were years
+        rows = [_held_row(batch.slice(place, 1), where(first + place)) for place in range(len(batch))]
+    yield from rows
+
+
+def _held_row(row: Any, where: str) -> Any:
+    try:
+        (held,) = rows_of(row)
+    except UnicodeDecodeError as error:
+        return BadRow(f"{where}: text that is not UTF-8 ({' '.join(str(error).split())}); write it as UTF-8")
+    except (OverflowError, ValueError) as error:
+        return BadRow(
+            f"{where}: a value that cannot be held ({' '.join(str(error).split())}), expected texts, numbers and lists "
+            "of them; leave its column out if no prompt uses it"
+        )
+    return held
+
+
 def parquet_batches(path: Path, size: int, skipped: int = 0, count: int | None = None) -> Iterator[Any]:
     """Rows of a Parquet file that stand together; of a row group before them, what must be read is read in passing.
 
     Args:
         path: The file.
-        size: Rows of a batch, at most.
+        size: Rows of a batch, at most; of rows so long that Arrow cannot hold as many, fewer.
         skipped: Rows before the first.
         count: How many; to the end by default.
 
@@ -95,27 +134,44 @@ def parquet_batches(path: Path, size: int, skipped: int = 0, count: int | None =
         DataError: It is no whole Parquet file.
     """
     import pyarrow
-    import pyarrow.parquet
 
     done = skipped
-    try:
-        # with a buffer, a row group is read a little at a time: some writers make one of a whole file
-        with pyarrow.parquet.ParquetFile(path, buffer_size=_PARQUET_BUFFER, pre_buffer=False) as file:
-            groups, before = _groups(file.metadata, skipped, count)
-            for batch in file.iter_batches(batch_size=size, row_groups=groups, use_threads=False):
-                begin = min(max(0, skipped - before), len(batch))
-                before += len(batch)
-                wanted = batch.slice(begin, None if count is None else skipped + count - done)
-                done += len(wanted)
-                if len(wanted):
-                    yield wanted
-                if count is not None and done == skipped + count:
-                    return
-    except pyarrow.ArrowException as error:
-        reason = " ".join(str(error).split())
-        raise DataError(
-            f"{path}: not a whole Parquet file after row {done} ({reason}); it may be cut or still being written"
-        ) from error
+    while True:
+        try:
+            for batch in _batches(path, size, done, None if count is None else skipped + count - done):
+                done += len(batch)
+                yield batch
+            return
+        except pyarrow.ArrowNotImplementedError as error:  # lists of texts of more than 2 GiB together
+            if size == 1:
+                raise _not_whole(path, done, error) from error
+            size = max(1, size // 8)
+        except pyarrow.ArrowException as error:
+            raise _not_whole(path, done, error) from error
+
+
+def _not_whole(path: Path, done: int, error: Exception) -> DataError:
+    reason = " ".join(str(error).split())
+    return DataError(
+        f"{path}: not a whole Parquet file after row {done} ({reason}); it may be cut or still being written"
+    )
+
+
+def _batches(path: Path, size: int, skipped: int, count: int | None) -> Iterator[Any]:
+    import pyarrow.parquet
+
+    # with a buffer, a row group is read a little at a time: some writers make one of a whole file
+    with pyarrow.parquet.ParquetFile(path, buffer_size=_PARQUET_BUFFER, pre_buffer=False) as file:
+        groups, before = _groups(file.metadata, skipped, count)
+        left = count
+        for batch in file.iter_batches(batch_size=size, row_groups=groups, use_threads=False):
+            begin = min(max(0, skipped - before), len(batch))
+            before += len(batch)
+            wanted = batch.slice(begin, left)
+            if len(wanted):
+                yield wanted
+            if left is not None and (left := left - len(wanted)) == 0:
+                return
 
 
 def row_groups(path: Path) -> list[int]:

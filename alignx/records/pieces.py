@@ -12,8 +12,16 @@ from typing import Any
 from alignx.cache import known_digest, known_of
 from alignx.errors import DataError
 from alignx.records.batches import read_batch
-from alignx.records.columns import rows_of
-from alignx.records.files import BadRow, json_line, parquet_batches, read_rows, readable, row_groups
+from alignx.records.files import (
+    BATCH_ROWS,
+    BadRow,
+    held_rows,
+    json_line,
+    parquet_batches,
+    read_rows,
+    readable,
+    row_groups,
+)
 from alignx.records.parsing import RecordParser
 from alignx.records.record import Record
 
@@ -62,8 +70,10 @@ class Piece:
             if self.path.suffix == ".jsonl":
                 yield from self._lines()
             else:
-                rows = (row for batch in self._batches() for row in rows_of(batch))
-                yield from enumerate(rows, start=self.first)
+                number = self.first
+                for batch in self._batches():
+                    yield from enumerate(held_rows(batch, number, self.where), start=number)
+                    number += len(batch)
 
     def records(self, parser: RecordParser) -> Iterator[tuple[int, tuple[Record, str | None] | DataError]]:
         """What a parser makes of each row: a record and the id that it brings, or its refusal.
@@ -101,7 +111,7 @@ class Piece:
 
     def _batches(self) -> Iterator[Any]:
         if self.batch is None:
-            yield from parquet_batches(self.path, PIECE_ROWS, self.first - 1, self.rows)
+            yield from parquet_batches(self.path, BATCH_ROWS, self.first - 1, self.rows)
             return
         import pyarrow.ipc
 

@@ -113,7 +113,7 @@ def usual(number: int) -> dict[str, Any]:
 
 
 def test_usual_rows_never_go_to_the_parser_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "_AT_ONCE", 4)
+    monkeypatch.setattr(batches, "BATCH_ROWS", 4)
     batch = pa.RecordBatch.from_pylist([usual(number) for number in range(11)], schema=SCHEMAS["usual"])
     expected = one_by_one(batch)
     monkeypatch.setattr(RecordParser, "read", None)

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,3 +51,21 @@ def test_other_types_are_left_to_pyarrow() -> None:
     }
     batch = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
     assert rows_of(batch) == batch.to_pylist()
+
+
+def test_a_time_that_python_cannot_hold_comes_as_a_number() -> None:
+    seconds = pa.array([2**40, 0, None], pa.int64()).cast(pa.timestamp("s"))
+    batch = pa.RecordBatch.from_arrays([seconds], ["when"])
+    assert [row["when"] for row in rows_of(batch)] == [2**40, 0, None]
+    assert rows_of(batch.slice(1)) == batch.slice(1).to_pylist()
+
+
+def test_bytes_that_are_no_text_are_said_to_be_none() -> None:
+    with pytest.raises(UnicodeDecodeError, match="byte 0xff in position 0"):
+        rows_of(pa.RecordBatch.from_arrays([not_utf_8()], ["prompt"]))
+
+
+def not_utf_8() -> Any:
+    """Two texts, of which the second is not UTF-8."""
+    ends, data = np.array([0, 2, 4], dtype=np.int32), b"ab\xff\xfe"
+    return pa.Array.from_buffers(pa.string(), 2, [None, pa.py_buffer(ends), pa.py_buffer(data)])

@@ -4,17 +4,22 @@ import json
 import re
 import tempfile
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alignx.errors import DataError
-from alignx.records import files
+from alignx.records import RecordParser, Records, files, load_taxonomy
 from alignx.records.files import BadRow, read_rows
+from alignx.records.pieces import pieces
 from tests.records.rows import COMMENTS, DIRECTION, full_row, refusal, row, write_json, write_parquet
 from tests.worlds import write_jsonl
 
@@ -291,3 +296,55 @@ def test_json_that_python_cannot_hold_is_refused_with_its_row(tmp_path: Path, su
     message = refusal(path)
     assert ("row 2" if suffix == ".json" else "rows.jsonl:2:") in message
     assert len(message) < 400
+
+
+def bad_texts(path: Path) -> Path:
+    """Three rows of Parquet, of which the second has a post that is not UTF-8."""
+    posts = pa.Array.from_buffers(
+        pa.string(), 3, [None, pa.py_buffer(np.array([0, 1, 3, 4], dtype=np.int32)), pa.py_buffer(b"a\xff\xfeb")]
+    )
+    pq.write_table(pa.table({"prompt": posts, "chosen": ["c"] * 3, "rejected": ["r"] * 3}), path)
+    return path
+
+
+def test_a_row_of_parquet_that_is_not_utf_8_is_refused_alone_by_every_reader(tmp_path: Path) -> None:
+    path = bad_texts(tmp_path / "rows.parquet")
+    first, (where, bad), last = read_rows(path)
+    assert (where, type(bad)) == ("rows.parquet: row 2", BadRow)
+    assert str(bad).startswith("rows.parquet: row 2: text that is not UTF-8 ('utf-8' codec can't decode byte 0xff")
+    assert [raw["prompt"] for _, raw in (first, last)] == ["a", "b"]
+    reading = Records(str(path), skip_invalid=1)
+    assert [record.prompt for record in reading] == ["a", "b"]
+    assert reading.problems == [str(bad)]
+    (piece,) = pieces(path)
+    found = list(piece.records(RecordParser(load_taxonomy())))
+    assert [number for number, _ in found] == [1, 2, 3]
+    assert [str(each) for _, each in found if isinstance(each, BadRow)] == [str(bad)]
+
+
+def test_rows_too_long_for_a_batch_are_read_in_smaller_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_parquet(tmp_path / "rows.parquet", [row(prompt=f"p{n}") for n in range(40)], row_group_size=25)
+    plain, asked = files._batches, []
+
+    def fails(path: Path, size: int, skipped: int, count: int | None) -> Iterator[Any]:
+        asked.append((size, skipped, count))
+        for batch in plain(path, size, skipped, count):
+            if size > 3 and skipped + len(batch) > 10:  # as Arrow where the texts of a batch exceed 2 GiB
+                raise pa.ArrowNotImplementedError("Nested data conversions not implemented for chunked array outputs")
+            yield batch
+            skipped += len(batch)
+
+    monkeypatch.setattr(files, "_batches", fails)
+    found = [raw["prompt"] for batch in files.parquet_batches(path, 8, 1, 30) for raw in batch.to_pylist()]
+    assert found == [f"p{n}" for n in range(1, 31)]
+    assert asked == [(8, 1, 30), (1, 8, 23)]
+
+
+def test_a_row_that_is_too_long_by_itself_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> Iterator[Any]:
+        raise pa.ArrowNotImplementedError("Nested data conversions not implemented")
+        yield
+
+    monkeypatch.setattr(files, "_batches", fails)
+    with pytest.raises(DataError, match=r"rows.parquet: not a whole Parquet file after row 0 \(Nested data"):
+        list(files.parquet_batches(write_parquet(tmp_path / "rows.parquet", [row()]), 8))
