@@ -83,6 +83,8 @@ def _quickly(batch: Any, parser: RecordParser) -> Iterator[tuple[Record, str | N
     choices = _history(columns.get(CHOICES), many, ("prompt", "chosen", "rejected"), Choice, dimensions)
     unusual |= comments.unusual | choices.unusual
     unused = columns.keys() - USED_FIELDS
+    for name in unused:
+        _refuse_no_text(columns[name])
 
     def read(
         place: int,
@@ -105,6 +107,16 @@ def _quickly(batch: Any, parser: RecordParser) -> Iterator[tuple[Record, str | N
 
     rows = zip(zip(prompts, chosen, rejected, strict=True), users, demographics, profiles, given, strict=True)
     return (read(place, *row) for place, row in enumerate(rows))
+
+
+def _refuse_no_text(array: Any) -> None:
+    """Look at what nobody uses only for text that is not UTF-8: every reader refuses a row with it."""
+    import pyarrow as pa
+
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        raise _Unusual from None
 
 
 def _texts(array: Any, unusual: set[int]) -> list[str]:

@@ -41,8 +41,9 @@ def _by_arrow(array: Any) -> list[Any]:
     except UnicodeDecodeError:
         raise
     except (OverflowError, ValueError):
+        width = pa.int32() if array.type.bit_width == 32 else pa.int64()
         try:
-            values = array.cast(pa.int64()).to_pylist()
+            values = array.cast(width).to_pylist()
         except pa.ArrowException as error:
             raise OverflowError(f"of type {array.type}: {error}") from None
     return values

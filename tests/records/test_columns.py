@@ -53,11 +53,18 @@ def test_other_types_are_left_to_pyarrow() -> None:
     assert rows_of(batch) == batch.to_pylist()
 
 
-def test_a_time_that_python_cannot_hold_comes_as_a_number() -> None:
-    seconds = pa.array([2**40, 0, None], pa.int64()).cast(pa.timestamp("s"))
-    batch = pa.RecordBatch.from_arrays([seconds], ["when"])
-    assert [row["when"] for row in rows_of(batch)] == [2**40, 0, None]
-    assert rows_of(batch.slice(1)) == batch.slice(1).to_pylist()
+@pytest.mark.parametrize(
+    "kind", [pa.timestamp("s"), pa.timestamp("us", "Mars/Phobos"), pa.duration("s"), pa.date32(), pa.date64()]
+)
+def test_a_time_that_python_cannot_hold_comes_as_a_number(kind: Any) -> None:
+    number, whole = (2**30, pa.int32()) if kind == pa.date32() else (2**62, pa.int64())
+    batch = pa.RecordBatch.from_arrays([pa.array([number, 0, None], whole).cast(kind)], ["when"])
+    assert [row["when"] for row in rows_of(batch)] == [number, 0, None]
+
+
+def test_times_that_python_can_hold_stay_times() -> None:
+    batch = pa.RecordBatch.from_arrays([pa.array([2**40, 0, None], pa.int64()).cast(pa.timestamp("us"))], ["when"])
+    assert rows_of(batch) == batch.to_pylist()
 
 
 def test_bytes_that_are_no_text_are_said_to_be_none() -> None:

@@ -20,7 +20,7 @@ from alignx.errors import DataError
 from alignx.records import RecordParser, Records, files, load_taxonomy
 from alignx.records.files import BadRow, read_rows
 from alignx.records.pieces import pieces
-from tests.records.rows import COMMENTS, DIRECTION, full_row, refusal, row, write_json, write_parquet
+from tests.records.rows import COMMENTS, DEMOGRAPHICS, DIRECTION, full_row, refusal, row, write_json, write_parquet
 from tests.worlds import write_jsonl
 
 SMALL = 7
@@ -298,23 +298,25 @@ def test_json_that_python_cannot_hold_is_refused_with_its_row(tmp_path: Path, su
     assert len(message) < 400
 
 
-def bad_texts(path: Path) -> Path:
-    """Three rows of Parquet, of which the second has a post that is not UTF-8."""
-    posts = pa.Array.from_buffers(
+def bad_texts(path: Path, field: str) -> Path:
+    """Three rows of Parquet, of which the second has a text that is not UTF-8."""
+    texts = pa.Array.from_buffers(
         pa.string(), 3, [None, pa.py_buffer(np.array([0, 1, 3, 4], dtype=np.int32)), pa.py_buffer(b"a\xff\xfeb")]
     )
-    pq.write_table(pa.table({"prompt": posts, "chosen": ["c"] * 3, "rejected": ["r"] * 3}), path)
+    usual = {name: [f"{name} {n}" for n in range(3)] for name in ("prompt", "chosen", "rejected")}
+    pq.write_table(pa.table({**usual, field: texts}), path)
     return path
 
 
-def test_a_row_of_parquet_that_is_not_utf_8_is_refused_alone_by_every_reader(tmp_path: Path) -> None:
-    path = bad_texts(tmp_path / "rows.parquet")
+@pytest.mark.parametrize("field", ["prompt", "id", DEMOGRAPHICS, "field that nothing uses"])
+def test_a_row_of_parquet_that_is_not_utf_8_is_refused_alone_by_every_reader(field: str, tmp_path: Path) -> None:
+    path = bad_texts(tmp_path / "rows.parquet", field)
     first, (where, bad), last = read_rows(path)
     assert (where, type(bad)) == ("rows.parquet: row 2", BadRow)
     assert str(bad).startswith("rows.parquet: row 2: text that is not UTF-8 ('utf-8' codec can't decode byte 0xff")
-    assert [raw["prompt"] for _, raw in (first, last)] == ["a", "b"]
+    assert [raw[field] for _, raw in (first, last)] == ["a", "b"]
     reading = Records(str(path), skip_invalid=1)
-    assert [record.prompt for record in reading] == ["a", "b"]
+    assert [record.chosen for record in reading] == ["chosen 0", "chosen 2"]
     assert reading.problems == [str(bad)]
     (piece,) = pieces(path)
     found = list(piece.records(RecordParser(load_taxonomy())))

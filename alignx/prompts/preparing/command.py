@@ -36,6 +36,11 @@ def prepare(settings: PrepareSettings) -> Path:
         raise SettingsError("--method is required: ica or pba, or ica,pba for both")
     if settings.form == "text" and settings.max_length is not None:
         raise SettingsError("--max-length is in tokens, and --form text has none: its rows are whole")
+    if len(settings.methods) > 1 and manifest.path_of(settings.output).is_file():
+        raise DataError(
+            f"{settings.output}: is a finished folder, in which those of {settings.method} would stand; choose another "
+            "--output"
+        )
     ingredients = ingredients_of(settings)
     conditions = {method: _condition(settings, method) for method in settings.methods}
     tokenizer = load_tokenizer(_model(settings), settings.revision) if settings.form == "ids" else None

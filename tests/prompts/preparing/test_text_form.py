@@ -96,6 +96,14 @@ def test_text_never_takes_the_place_of_ids_nor_ids_of_text(data: Path, tiny_mode
     assert files(tmp_path) == before
 
 
+def test_folders_of_two_methods_never_stand_in_a_finished_one(data: Path, tmp_path: Path) -> None:
+    prepared(tmp_path / "out", data, method="ica")
+    before = files(tmp_path)
+    with pytest.raises(DataError, match=r"out: is a finished folder, in which those of ica,pba would stand"):
+        prepared(tmp_path / "out", data, method="ica,pba")
+    assert files(tmp_path) == before
+
+
 def test_a_record_that_cannot_be_told_is_refused_or_skipped(data: Path, tmp_path: Path) -> None:
     raw = sample_records(4, seed=4)
     mute = {"prompt": "p", "chosen": "c", "rejected": "r", "User-Generated Content": [{"prompt": "p", "comment": "c"}]}
