@@ -154,12 +154,25 @@ def one_thread() -> Iterator[None]:
 
 @contextmanager
 def _interrupts_later() -> Iterator[None]:
-    """A block that no interrupt breaks, nor any process that it starts; one that came is raised at its end."""
+    """A block that no interrupt breaks, nor any process that it starts; one that came is raised at its end.
+
+    Blocked in this thread, which processes inherit; and noted for later, as any other thread may receive it and Python
+    then raises it in the main one all the same.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    ours = threading.current_thread() is threading.main_thread() and handler is not None
+    came: list[int] = []
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    if ours:
+        signal.signal(signal.SIGINT, lambda number, _: came.append(number))
     try:
         yield
     finally:
+        if ours:
+            signal.signal(signal.SIGINT, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 @contextmanager

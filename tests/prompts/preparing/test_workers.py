@@ -2,6 +2,9 @@
 
 import json
 import random
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import pytest
 
 from alignx.errors import DataError, SettingsError
 from alignx.prompts.preparing import PrepareSettings, prepare, write_prepared
+from alignx.prompts.preparing.workers import _interrupts_later
 from alignx.records import Records, pieces
 from tests.prompts.preparing.folders import files, rows
 from tests.prompts.preparing.test_one_by_one import CONDITIONS
@@ -181,3 +185,28 @@ def test_a_part_that_is_none_is_refused(said: str, tmp_path: Path) -> None:
 
     with pytest.raises(SettingsError, match=r"expected I/N with I from 0 to N-1, such as 0/8"):
         validate(PrepareSettings, {"output": tmp_path, "shard": said})
+
+
+def test_an_interrupt_that_another_thread_receives_waits_for_the_end_of_the_block() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    ended, over = [], threading.Event()
+    other = threading.Thread(target=over.wait)
+    other.start()
+    number = other.ident or 0
+
+    def interrupted() -> None:
+        with _interrupts_later():
+            signal.pthread_kill(number, signal.SIGINT)
+            time.sleep(0.05)  # in which Python would raise it
+            ended.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+        assert [signal.SIGINT in mask for mask in ended] == [True]  # as processes inherit it
+        assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        over.set()
+        other.join()
+        signal.signal(signal.SIGINT, before)
