@@ -30,7 +30,7 @@ PIECE_ROWS = 2048
 as many is one piece: nobody can begin in the middle without reading its first half too."""
 _CHUNK = 1 << 23
 _LONGEST_ROW_GROUP = 4
-"""In pieces. Of one that is twice as long each piece reads one and a half times what it needs, on average."""
+"""In pieces. Of one that is as long as this each piece reads two and a half times what it needs, on average."""
 
 
 @dataclass(frozen=True)

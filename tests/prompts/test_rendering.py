@@ -10,7 +10,8 @@ from alignx.errors import SettingsError
 from alignx.models.tiny_tokenizer import CHAT_TEMPLATE, train_tokenizer
 from alignx.prompts import Condition, Encoder, Rendered, render, tell
 from alignx.prompts.presets import Blocks, load_preset
-from alignx.records import Record, RecordParser, load_taxonomy
+from alignx.prompts.rendering import _numbered
+from alignx.records import Comment, Record, RecordParser, load_taxonomy
 from tests.prompts import by_the_book
 from tests.prompts.by_the_book import GOLDEN, GOLDEN_PROMPTS, METHODS, PARTS, PRESETS, row
 
@@ -43,6 +44,13 @@ def decoded(tokenizer: Any, raw: dict[str, Any], **condition: Any) -> str:
 
 
 # ---- The two turns ----
+
+
+def test_a_block_is_repeated_for_each_item_with_its_own_signs_as_they_are() -> None:
+    found = _numbered(
+        "By heart: ", "{number} of 100 %: {prompt} %s {comment}. ", (Comment("p", "{c}"), Comment("%d", "e"))
+    )
+    assert found == "By heart: 1 of 100 %: p %s {c}. 2 of 100 %: %d %s e. "
 
 
 @every_combination

@@ -104,6 +104,21 @@ def test_pieces_of_parquet_go_over_row_groups_of_many_sizes(tmp_path: Path, monk
         assert by_pieces(path) == at_once(path)
 
 
+def test_pieces_of_parquet_are_whole_row_groups_unless_one_is_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    monkeypatch.setattr(pieces, "PIECE_ROWS", 8)
+    path, table = tmp_path / "rows.parquet", pa.Table.from_pylist([row(prompt=f"p{n}") for n in range(38)])
+    with pq.ParquetWriter(path, table.schema) as writer:
+        for begin, rows in ((0, 3), (3, 3), (6, 3), (9, 9), (18, 20)):
+            writer.write_table(table.slice(begin, rows))
+    assert [piece.rows for piece in pieces.pieces(path)] == [6, 3, 9, 8, 8, 4]
+    assert by_pieces(path) == at_once(path)
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 6])
 def test_rows_of_an_array_are_those_of_the_array(size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "PIECE_ROWS", size)

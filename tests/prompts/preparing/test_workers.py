@@ -1,19 +1,21 @@
 """Processes, parts and methods divide the work; the folder is the same to the last byte."""
 
+import gc
 import json
 import random
 import signal
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from alignx.errors import DataError, SettingsError
 from alignx.prompts.preparing import PrepareSettings, prepare, write_prepared
+from alignx.prompts.preparing.making import Job, Making
 from alignx.prompts.preparing.workers import _interrupts_later
-from alignx.records import Records, pieces
+from alignx.records import Records, load_taxonomy, pieces
 from tests.prompts.preparing.folders import files, rows
 from tests.prompts.preparing.test_one_by_one import CONDITIONS
 from tests.prompts.preparing.unruly import encoder
@@ -210,3 +212,20 @@ def test_an_interrupt_that_another_thread_receives_waits_for_the_end_of_the_bloc
         over.set()
         other.join()
         signal.signal(signal.SIGINT, before)
+
+
+def test_cycles_are_not_searched_for_while_a_shard_is_made_and_are_again_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def make(_: Making, job: Any) -> Any:
+        if job is None:
+            raise DataError("changed")
+        return gc.isenabled()
+
+    monkeypatch.setattr(Making, "_make", make)
+    making = Making(load_taxonomy(), ())
+    assert gc.isenabled()
+    assert making.make(cast("Job", "a job")) is False
+    with pytest.raises(DataError, match="changed"):
+        making.make(cast("Job", None))
+    assert gc.isenabled()
